@@ -1,0 +1,48 @@
+"""The errors that cross the public API: one root, and one subclass for each decision a caller can take.
+
+CalanddetError
+ +-- InputError            the imagery: another file, or repair this one
+ +-- ModelError            the model or checkpoint: another file, or export it again
+ +-- EngineError           the engine, its device or provider: choose another
+ +-- OutputError           where results go: another folder, more space, or --overwrite
+ +-- OptionError           a parameter out of its range: change it
+ +-- MissingDependency     an optional package: install the extra named in the message
+"""
+
+__all__ = [
+    "CalanddetError",
+    "EngineError",
+    "InputError",
+    "MissingDependency",
+    "ModelError",
+    "OptionError",
+    "OutputError",
+]
+
+
+class CalanddetError(Exception):
+    """Root of all errors of this package; the message is one sentence for the person at the keyboard."""
+
+
+class InputError(CalanddetError):
+    """The imagery cannot be read, or holds what the network cannot map."""
+
+
+class ModelError(CalanddetError):
+    """The model or checkpoint is missing, broken, or not a CALandDet one."""
+
+
+class EngineError(CalanddetError):
+    """The engine cannot be opened or failed while it ran."""
+
+
+class OutputError(CalanddetError):
+    """Results cannot be written, or would replace files that must stay."""
+
+
+class OptionError(CalanddetError, ValueError):
+    """A parameter is outside the range that its function accepts."""
+
+
+class MissingDependency(CalanddetError, ImportError):
+    """An optional package that the call needs is not installed."""

@@ -1,0 +1,86 @@
+"""What a model says about itself, carried in the ONNX as one JSON value under the key `calanddet`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from math import ceil
+from typing import Any
+
+from calanddet.runtime.errors import ModelError, OptionError
+
+__all__ = ["METADATA_KEY", "NODATA", "SCALE", "SPEC_FORMAT", "ModelSpec", "threshold_byte"]
+
+METADATA_KEY = "calanddet"
+SPEC_FORMAT = 1
+NODATA = 255
+"""The byte that means "nothing known here" in probability and mask rasters; no model ever produces it."""
+SCALE = 254
+"""A probability p is stored as floor(254 p)."""
+
+
+def threshold_byte(threshold: float) -> int:
+    """Smallest probability byte that counts as landslide: ceil(254 * threshold), 127 at 0.5.
+
+    >>> threshold_byte(0.5)
+    127
+
+    Raises OptionError when threshold is outside (0, 1].
+    """
+    if not 0.0 < threshold <= 1.0:
+        raise OptionError(f"the threshold must be above 0 and at most 1, not {threshold}")
+    return ceil(SCALE * threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Facts about a model that an engine, a stream and a report need.
+
+    gsd_m is the range of ground sampling distances, in metres, that the model was trained at; mean and std are in
+    units of value / 255 and already folded into the graph, so no host code applies them.
+    """
+
+    name: str
+    tile: int = 224
+    bands: tuple[str, ...] = ("red", "green", "blue")
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    threshold: float = 0.5
+    gsd_m: tuple[float, float] = (0.2, 1.0)
+    precision: str = "fp32"
+    opset: int = 20
+    checkpoint_sha256: str = ""
+    trained_on: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    format: int = SPEC_FORMAT
+
+    def __post_init__(self) -> None:
+        if self.format != SPEC_FORMAT:
+            raise ModelError(
+                f"the model's description has format {self.format}, this version reads {SPEC_FORMAT}: "
+                "export the checkpoint again with this version"
+            )
+        if self.tile <= 0 or self.tile % 32:
+            raise ModelError(f"the model's tile is {self.tile} pixels, not a positive multiple of 32")
+        if not len(self.bands) == len(self.mean) == len(self.std) == 3:
+            raise ModelError(f"the model wants {len(self.bands)} bands; this version feeds exactly 3")
+        if not 0.0 < self.gsd_m[0] <= self.gsd_m[1]:
+            raise ModelError(f"the model's GSD range {self.gsd_m} is not an increasing pair of metres")
+        threshold_byte(self.threshold)
+
+    def to_json(self) -> str:
+        """The JSON text for the ONNX metadata, keys sorted, so that equal specs give equal bytes."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelSpec":
+        """Read the JSON text of `to_json`; unknown keys are ignored. Raises ModelError on anything else."""
+        try:
+            raw: Any = json.loads(text)
+            known = {f.name: _tupled(raw[f.name]) for f in fields(cls) if f.name in raw}
+            return cls(**known)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise ModelError(f"the model's description under `{METADATA_KEY}` cannot be read: {error}") from error
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
