@@ -1,4 +1,4 @@
-"""CALandDet at the edge: a trained landslide segmentation network, exported, built into engines and streamed over imagery."""
+"""CALandDet at the edge: a trained landslide segmentation network, exported, built and streamed over imagery."""
 
 from importlib.metadata import PackageNotFoundError, version
 

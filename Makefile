@@ -1,0 +1,53 @@
+# `make demo` and `make test` work on a bare clone: each makes the virtual environment that it needs.
+#   PYTHON=python3.12      the interpreter to build the environment with
+#   VENV=/elsewhere        where the environment lies
+#   TORCH=torch==2.13.0    the PyTorch that tests and exports use; any build from 2.4 on
+#   PYTEST='-k blend'      what pytest is told besides
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+PYTEST ?=
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+BUILD := pyproject.toml CMakeLists.txt $(wildcard runtime/native/*.cpp)
+
+.PHONY: demo test lint type bench format clean
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/calanddet demo -o out/demo --overwrite
+
+test: $(VENV)/.dev
+	$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m pytest $(PYTEST)
+	$(VENV)/bin/coverage report --skip-covered
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+type: $(VENV)/.dev
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.dev
+	$(VENV)/bin/python benchmarks/stream.py
+
+format: $(VENV)/.dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Editable, so that a change to Python is live; built again when the extension or the packaging changes.
+$(VENV)/.installed: $(BUILD) | $(VENV)/bin/python
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+# The pinned PyTorch first: a range lets pip choose a build with gigabytes of CUDA.
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP) install --quiet '$(TORCH)'
+	$(PIP) install --quiet --editable '.[dev,export]'
+	@touch $@
+
+clean:
+	rm -rf build dist out .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis $(VENV)

@@ -1,0 +1,57 @@
+"""Probability tiles in, finished row bands out; memory is one tile row, whatever the raster's height."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from calanddet.runtime.blend import BlendRule
+from calanddet.runtime.mosaic.loops import accumulate, finalise
+from calanddet.runtime.tiling import TileGrid
+from calanddet.runtime.types import Bool, Bytes
+
+__all__ = ["Mosaic"]
+
+
+class Mosaic:
+    """Blends the tiles of a grid, one tile row after another, and hands over each band of rows once it is final.
+
+    Tiles of a row may be added in any order; the sums are integers, so the bytes do not depend on it.
+    """
+
+    def __init__(self, grid: TileGrid, rule: BlendRule, emit: Callable[[int, Bytes], None]) -> None:
+        """`emit(row, band)` gets bands uint8, (h, W), 0..254 or 255 for nodata, from row 0 down without gaps."""
+        self._rows, self._cols = grid.rows, grid.cols
+        self._row_weights = rule.weights(grid.rows)
+        self._col_weights = rule.weights(grid.cols)
+        self._emit = emit
+        self._tile_row = 0
+        self._sums = np.zeros((min(grid.rows.tile, grid.rows.length), grid.cols.length), np.uint32)
+
+    def add(self, tile_col: int, probability: Bytes) -> None:
+        """Blend in the tile at column index `tile_col` of the current tile row; probability: uint8, (T, T)."""
+        accumulate(
+            self._sums,
+            probability,
+            self._row_weights[self._tile_row],
+            self._col_weights[tile_col],
+            self._cols.origin(tile_col),
+        )
+
+    def finish_row(self, valid: Bool) -> None:
+        """Hand over the rows that no later tile row touches, and move on to the next one.
+
+        valid: bool, (h, W), for exactly those rows; what is not valid becomes 255.
+        """
+        start = self._rows.origin(self._tile_row)
+        height = self._rows.final_until(self._tile_row) - start
+        if valid.shape != (height, self._cols.length):
+            raise ValueError(
+                f"tile row {self._tile_row} finishes {height} x {self._cols.length} pixels, not {valid.shape}"
+            )
+        band = np.empty(valid.shape, np.uint8)
+        finalise(self._sums, valid, band)
+        self._tile_row += 1
+        kept = self._sums.shape[0] - height
+        self._sums[:kept] = self._sums[height:]
+        self._sums[kept:] = 0
+        self._emit(start, band)
