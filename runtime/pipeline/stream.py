@@ -1,0 +1,146 @@
+"""The stream: reading, inference and stitching at the same time, in bounded memory.
+
+    reader thread            caller's thread          writer thread
+    source -> strips ->      batches -> engine ->     results -> mosaic -> emit
+    tiles -> batches
+
+Two channels join them, and a third brings the batch arrays back. All order is fixed by the reader, and sums are
+integers, so no bytes depend on which thread is first.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from calanddet.runtime.blend import BlendRule
+from calanddet.runtime.engines.protocol import Engine
+from calanddet.runtime.mosaic import Mosaic
+from calanddet.runtime.pipeline.channel import Channel
+from calanddet.runtime.pipeline.crew import Crew
+from calanddet.runtime.pipeline.parcels import Cutter, Parcel, Place
+from calanddet.runtime.pipeline.stages import Stages
+from calanddet.runtime.pipeline.strips import Strips
+from calanddet.runtime.sources.protocol import Source
+from calanddet.runtime.tiling import TileGrid
+from calanddet.runtime.types import Bytes, Prediction
+
+__all__ = ["Emit", "Progress", "StreamStats", "stream"]
+
+Emit: TypeAlias = Callable[[int, Bytes], None]
+"""Takes (first row, band uint8 (h, W)): the finished rows of the map, from the top without gaps."""
+Progress: TypeAlias = Callable[[int, int], None]
+"""Takes (tiles done or skipped, tiles of the grid); called from the writer thread."""
+
+AHEAD = 2
+"""Batches that the reader may have ready."""
+
+
+@dataclass(slots=True)
+class StreamStats:
+    """What a stream did: tiles inferred and skipped, batches, tiles where presence reached one half, stage times."""
+
+    tiles: int = 0
+    skipped: int = 0
+    batches: int = 0
+    tiles_with_presence: int = 0
+    stages: Stages = field(default_factory=Stages)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    parcel: Parcel
+    result: "Future[Prediction] | None"
+
+
+class _Stream:
+    def __init__(self, source: Source, engine: Engine, grid: TileGrid) -> None:
+        self.engine, self.grid = engine, grid
+        self.stats = StreamStats()
+        self.cutter = Cutter(grid, Strips(source, grid.rows.tile, self.stats.stages), engine.batch, self.stats.stages)
+        in_flight = engine.info.in_flight
+        self.ready: Channel[Parcel] = Channel(AHEAD)
+        self.sent: Channel[_Sent] = Channel(in_flight)
+        arrays = AHEAD + in_flight + 3  # one each in the hands of the reader, the feeder and the writer
+        self.free: Channel[Bytes] = Channel(arrays)
+        for _ in range(arrays):
+            self.free.put(np.zeros((engine.batch, grid.rows.tile, grid.cols.tile, 3), np.uint8))
+
+    def abort(self) -> None:
+        for channel in (self.ready, self.sent, self.free):
+            channel.abort()
+
+    def read(self) -> None:
+        """The reader thread."""
+        for parcel in self.cutter.parcels(self._free_array):
+            self.ready.put(parcel)
+        self.ready.close()
+
+    def _free_array(self) -> Bytes:
+        array = self.free.get()
+        if array is None:  # the channel of arrays is never closed, only aborted
+            raise RuntimeError("no batch arrays")
+        return array
+
+    def feed(self) -> None:
+        """The caller's thread."""
+        while True:
+            with self.stats.stages.timed("starved"):
+                parcel = self.ready.get()
+            if parcel is None:
+                break
+            result = None if parcel.tiles is None else self.engine.submit(parcel.tiles)
+            self.sent.put(_Sent(parcel, result))
+        self.sent.close()
+
+    def write(self, rule: BlendRule, emit: Emit, progress: Progress) -> None:
+        """The writer thread."""
+        stages = self.stats.stages
+
+        def timed_emit(row: int, band: Bytes) -> None:
+            with stages.timed("write"):
+                emit(row, band)
+
+        mosaic = Mosaic(self.grid, rule, timed_emit)
+        while (sent := self.sent.get()) is not None:
+            prediction = None
+            if sent.result is not None:
+                with stages.timed("inference"):
+                    prediction = sent.result.result()
+                self._count(sent.parcel, prediction)
+            self._stitch(mosaic, sent.parcel, prediction)
+            if sent.parcel.tiles is not None:
+                self.free.put(sent.parcel.tiles)
+            progress(self.stats.tiles + self.stats.skipped, len(self.grid))
+
+    def _count(self, parcel: Parcel, prediction: Prediction) -> None:
+        self.stats.batches += 1
+        self.stats.tiles += parcel.count
+        self.stats.tiles_with_presence += int((prediction.presence[: parcel.count] >= 0.5).sum())
+
+    def _stitch(self, mosaic: Mosaic, parcel: Parcel, prediction: Prediction | None) -> None:
+        for step in parcel.steps:
+            if isinstance(step, Place):
+                with self.stats.stages.timed("blend"):
+                    assert prediction is not None
+                    mosaic.add(step.tile_col, prediction.probability[step.slot])
+            else:
+                self.stats.skipped += step.skipped
+                mosaic.finish_row(step.valid)
+
+
+def stream(
+    source: Source, engine: Engine, grid: TileGrid, *, rule: BlendRule, emit: Emit, progress: Progress | None = None
+) -> StreamStats:
+    """Map `source` with `engine` over `grid`, and hand the finished rows to `emit` in its own thread.
+
+    Raises whatever source, engine or emit raise first; nothing runs any more when it returns or raises.
+    """
+    state = _Stream(source, engine, grid)
+    with Crew(state.abort) as crew:
+        crew.start("reader", state.read)
+        crew.start("writer", lambda: state.write(rule, emit, progress or (lambda done, total: None)))
+        state.feed()
+    return state.stats

@@ -1,0 +1,64 @@
+"""What the stream asks of imagery: a description, windows of pixels, a small picture."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from calanddet.runtime.georef import Georeference
+from calanddet.runtime.stretch import Stretch
+from calanddet.runtime.types import Pixels, Window
+
+__all__ = ["Source", "SourceInfo"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceInfo:
+    """Facts about an input that the stream, the outputs and the report need.
+
+    path: as it was given; name: its stem, from which output names are made; shape: (rows, cols) in pixels.
+    dtype: of the bands as stored; bands: 1-based numbers of those read as red, green and blue.
+    block: (rows, cols) of a storage block; strips whose borders lie on its rows are never decoded twice.
+    gsd_m: mean ground size of a pixel at the centre, metres; None where it is not known.
+    stretch: how values become bytes; None where they are bytes already.
+    identity: what tells whether the input changed, as JSON knows it: {"bytes": total size of all files concerned,
+    "mtime_ns": of the youngest, "files": [[name, bytes, mtime_ns], ...]}.
+    notes: sentences for the user.
+    """
+
+    path: str
+    name: str
+    shape: tuple[int, int]
+    georeference: Georeference
+    dtype: str
+    bands: tuple[int, ...]
+    block: tuple[int, int]
+    gsd_m: float | None
+    stretch: Stretch | None
+    identity: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+class Source(Protocol):
+    """An open image, read by one thread at a time; `contextlib.closing` or its own `with` closes it."""
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is known before a pixel is read."""
+        ...
+
+    def read(self, window: Window) -> Pixels:
+        """The pixels of `window`; what lies outside the raster is black and not valid.
+
+        Raises InputError when the file cannot be read there.
+        """
+        ...
+
+    def thumbnail(self, longest: int) -> Pixels:
+        """The whole image, its longer side at most `longest` pixels; never enlarged.
+
+        Raises InputError when the file cannot be read, OptionError when `longest` is not positive.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the file; idempotent."""
+        ...
