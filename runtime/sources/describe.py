@@ -1,0 +1,72 @@
+"""What is known of a raster before a pixel is read, and what the user should be told about it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rasterio.io import DatasetReader
+
+from calanddet.runtime.sources.bandreader import BandReader
+from calanddet.runtime.sources.bands import BandChoice
+from calanddet.runtime.sources.ground import georeference_of, ground_size
+from calanddet.runtime.sources.protocol import SourceInfo
+from calanddet.runtime.sources.sampling import UNSEEN
+from calanddet.runtime.stretch import Stretch
+
+__all__ = ["describe"]
+
+_LARGE_BLOCK = 1 << 28
+
+
+def describe(
+    dataset: DatasetReader, path: Path, choice: BandChoice, reader: BandReader, stretch: Stretch | None
+) -> SourceInfo:
+    """The facts of an open raster; `stretch` is None where its values are bytes already."""
+    georeference, placing = georeference_of(dataset)
+    notes = (*placing, choice.note, _pages(dataset), _large_blocks(dataset, reader), _stretching(reader, stretch))
+    return SourceInfo(
+        path=str(path),
+        name=path.stem,
+        shape=reader.shape,
+        georeference=georeference,
+        dtype=str(reader.dtype),
+        bands=choice.rgb,
+        block=reader.block,
+        gsd_m=ground_size(georeference, reader.shape),
+        stretch=stretch,
+        identity=_identity(path, dataset.files),
+        notes=tuple(filter(None, notes)),
+    )
+
+
+def _stretching(reader: BandReader, stretch: Stretch | None) -> str:
+    if stretch is None:
+        return ""
+    if stretch is UNSEEN:
+        return f"no valid pixel was met in it; {reader.dtype} values, if there are any, are taken as 0..255"
+    return f"its {reader.dtype} values are stretched from {stretch}, all bands alike"
+
+
+def _pages(dataset: DatasetReader) -> str:
+    count = len(dataset.subdatasets)
+    return f"it holds {count} images; the first is read" if count > 1 else ""
+
+
+def _large_blocks(dataset: DatasetReader, reader: BandReader) -> str:
+    rows, cols = reader.block
+    size = rows * cols * reader.dtype.itemsize * dataset.count
+    if size <= _LARGE_BLOCK:
+        return ""
+    return (
+        f"it is stored in blocks of {rows} rows and {cols} columns, {size >> 20} MiB each, which must be decoded "
+        "whole: a tiled copy (COG) needs less memory"
+    )
+
+
+def _identity(path: Path, files: Iterable[str]) -> dict[str, Any]:
+    """Sizes and times of the image and of the files that GDAL reads with it: masks, overviews, sources of a VRT."""
+    present = sorted({file for file in (path.absolute(), *map(Path, files)) if file.is_file()})
+    stats = [(file.name, file.stat()) for file in present]
+    facts = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+    newest = max(stat.st_mtime_ns for _, stat in stats)
+    return {"bytes": sum(stat.st_size for _, stat in stats), "mtime_ns": newest, "files": facts}

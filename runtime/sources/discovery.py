@@ -1,0 +1,88 @@
+"""From what a user names (files, folders, globs) to the list of images to be mapped."""
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from calanddet.runtime.errors import InputError
+
+__all__ = ["SUFFIXES", "find_inputs"]
+
+_RASTERS = frozenset((".tif", ".tiff", ".gtiff", ".cog", ".vrt", ".img", ".ntf", ".nitf"))
+_PICTURES = frozenset((".jpg", ".jpeg", ".jp2", ".j2k", ".png", ".webp", ".bmp"))
+SUFFIXES = _RASTERS | _PICTURES
+"""File names that count as imagery in a folder; a file named by itself may have any."""
+
+_PRODUCTS = ("_probability", "_mask", "_preview")
+
+
+def find_inputs(inputs: Sequence[str | Path]) -> list[Path]:
+    """The images that `inputs` name, each once, in the order given; folders and globs sorted by name.
+
+    A folder gives the images directly in it, by suffix, without hidden files and without what an earlier run wrote
+    beside its input. A glob that the shell did not expand is expanded here; `**` goes into subfolders.
+    Raises InputError, naming them, for what does not exist, folders and globs without an image, and images whose names
+    differ only in folder, suffix or case, since their outputs would collide.
+    """
+    if not inputs:
+        raise InputError("no input was named: give an image, a folder of images, or a glob")
+    missing = [str(item) for item in inputs if not _exists(Path(item)) and not glob.has_magic(str(item))]
+    if missing:
+        verb = "does" if len(missing) == 1 else "do"
+        raise InputError(f"{', '.join(missing)} {verb} not exist: check the name")
+    found: dict[Path, Path] = {}
+    for item in inputs:
+        for path in _expanded(item):
+            found.setdefault(path.resolve(), path)
+    _refuse_collisions(found.values())
+    return list(found.values())
+
+
+def _expanded(item: str | Path) -> list[Path]:
+    path = Path(item)
+    if path.is_dir():
+        try:
+            images = _images(path.iterdir())
+        except OSError as error:
+            raise InputError(f"the folder {path} cannot be read: {error.strerror}") from error
+        if not images:
+            raise InputError(f"the folder {path} has no image in it ({', '.join(sorted(SUFFIXES))})")
+        return images
+    if _exists(path):
+        return [path]
+    # A suffix that the pattern spells out is the user's choice, however odd.
+    images = _images(map(Path, glob.glob(str(item), recursive=True)), path.suffix)  # noqa: PTH207 (absolute patterns)
+    if not images:
+        raise InputError(f"no image matches {item}")
+    return images
+
+
+def _images(paths: Iterable[Path], wanted: str = "") -> list[Path]:
+    files = sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
+    images = [path for path in files if path.suffix.lower() in SUFFIXES or (wanted and path.suffix == wanted)]
+    stems = {(path.parent, path.stem) for path in images}
+    return [path for path in images if not _is_product(path, stems)]
+
+
+def _is_product(path: Path, stems: set[tuple[Path, str]]) -> bool:
+    return any(
+        path.stem.endswith(product) and (path.parent, path.stem.removesuffix(product)) in stems for product in _PRODUCTS
+    )
+
+
+def _refuse_collisions(paths: Iterable[Path]) -> None:
+    taken: dict[str, Path] = {}
+    for path in paths:
+        other = taken.setdefault(path.stem.casefold(), path)
+        if other is not path:
+            raise InputError(
+                f"{other} and {path} would write the same outputs, named after {path.stem}: rename one, or map them "
+                "one at a time into folders of their own"
+            )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False

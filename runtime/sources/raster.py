@@ -1,0 +1,166 @@
+"""A raster file as a source: windows of it as the network's bytes, with what is valid in them."""
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.io import DatasetReader
+
+from calanddet.runtime.errors import CalanddetError, OptionError
+from calanddet.runtime.sources.bandreader import BandReader, Raw
+from calanddet.runtime.sources.bands import choose_bands
+from calanddet.runtime.sources.describe import describe
+from calanddet.runtime.sources.opening import answered, gdal_errors, open_dataset
+from calanddet.runtime.sources.palette import Palette
+from calanddet.runtime.sources.protocol import SourceInfo
+from calanddet.runtime.sources.sampling import find_stretch
+from calanddet.runtime.sources.validity import Validity
+from calanddet.runtime.types import Bool, Bytes, Pixels, Window
+
+__all__ = ["RasterSource", "open_source"]
+
+_STRIP = 256
+"""Rows of the file, at least, that a thumbnail reads at a time."""
+
+
+def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> "RasterSource":
+    """Open a raster file for reading; a context manager.
+
+    bands: 1-based numbers to read as red, green and blue, where the file's own account of them is not wanted.
+    Raises InputError for a file that is missing, broken, or without three real bands; OptionError for bad `bands`.
+    """
+    path = Path(path)
+    dataset = open_dataset(path)
+    try:
+        return RasterSource(dataset, path, bands)
+    except CalanddetError:
+        dataset.close()
+        raise
+
+
+class RasterSource:
+    """An open raster of any size and real dtype, read with GDAL, by one thread at a time.
+
+    Values that are not bytes get one stretch for the whole raster, found when it is opened.
+    """
+
+    def __init__(self, dataset: DatasetReader, path: Path, bands: Sequence[int] | None = None) -> None:
+        with gdal_errors(f"{path} cannot be understood"):
+            choice = answered(lambda: choose_bands(dataset, str(path), bands))
+            self._validity = answered(lambda: Validity.of(dataset, choice))
+            self._palette = answered(lambda: Palette.of(dataset, str(path), choice)) if choice.palette else None
+            self._reader = BandReader(dataset, path, choice, self._validity)
+        stretched = self._palette is None and self._reader.dtype != np.uint8
+        self._stretch = find_stretch(self._reader, self._validity) if stretched else None
+        with gdal_errors(f"{path} cannot be understood"):
+            self._info = answered(lambda: describe(dataset, path, choice, self._reader, self._stretch))
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is known before a pixel is read."""
+        return self._info
+
+    def read(self, window: Window) -> Pixels:
+        """The pixels of `window`, in arrays of their own; what lies outside the raster is black and not valid.
+
+        Raises InputError, naming the window, when the file cannot be read there.
+        """
+        inside = _intersection(window, self._info.shape)
+        if inside is None:
+            return _nothing(window.height, window.width)
+        raw = self._reader.load(inside)
+        if inside == window:
+            size = window.height, window.width
+            pixels = Pixels(np.empty((*size, 3), np.uint8), np.empty(size, np.bool_))
+        else:
+            pixels = _nothing(window.height, window.width)
+        top, left = inside.row - window.row, inside.col - window.col
+        place = np.s_[top : top + inside.height, left : left + inside.width]
+        self._develop(raw, pixels.rgb[place], pixels.valid[place])
+        return pixels
+
+    def thumbnail(self, longest: int) -> Pixels:
+        """The whole image, its longer side at most `longest` pixels; never enlarged.
+
+        Overviews are used where there are some; without them the whole file is decoded. A pixel is the mean of four
+        read ones, and valid where two of them are. Raises InputError, or OptionError unless `longest` is positive.
+        """
+        if longest <= 0:
+            raise OptionError(f"a thumbnail needs a positive size, not {longest}")
+        rows, cols = self._info.shape
+        scale = min(1.0, longest / max(rows, cols))
+        height, width = max(1, round(rows * scale)), max(1, round(cols * scale))
+        fold = 2 if rows >= 2 * height and cols >= 2 * width else 1
+        pixels = _nothing(height, width)
+        step = rows / height
+        # In strips: a reduced read goes through the file once a band, so what it needs must fit GDAL's cache.
+        for start, stop in _parts(height, ceil(max(self._info.block[0], _STRIP) / step)):
+            size = (stop - start) * fold, width * fold
+            part = _nothing(*size)
+            self._develop(self._reader.load_rows(start * step, min(stop * step, rows), size), part.rgb, part.valid)
+            part = part if fold == 1 else _halved(part)
+            pixels.rgb[start:stop], pixels.valid[start:stop] = part.rgb, part.valid
+        return pixels
+
+    def close(self) -> None:
+        """Release the file and the buffer; idempotent."""
+        self._reader.close()
+
+    def __enter__(self) -> "RasterSource":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _develop(self, raw: Raw, rgb: Bytes, valid: Bool) -> None:
+        """Fill `rgb` (H, W, 3) and `valid` (H, W), either a part of a larger array, from raw values."""
+        planes, stored = raw
+        known = self._validity.of_pixels(planes, stored)
+        if self._palette is not None:
+            colours, shown = self._palette.colours(planes[0]), self._palette.shown(planes[0])
+            known = shown if known is None else np.logical_and(known, shown, out=known)
+        else:
+            colours = planes[:3] if self._stretch is None else self._stretch.apply(planes[:3])
+        if known is None:
+            valid[...] = True
+        else:
+            valid[...] = known
+            if not known.all():
+                np.multiply(colours, known.view(np.uint8), out=colours)
+        cv2.merge(list(colours), dst=rgb)
+
+
+def _intersection(window: Window, shape: tuple[int, int]) -> Window | None:
+    row, col = max(window.row, 0), max(window.col, 0)
+    height, width = min(window.stop_row, shape[0]) - row, min(window.stop_col, shape[1]) - col
+    return Window(row, col, height, width) if height > 0 and width > 0 else None
+
+
+def _nothing(height: int, width: int) -> Pixels:
+    return Pixels(np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.bool_))
+
+
+def _parts(size: int, part: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + part, size)) for start in range(0, size, part))
+
+
+def _halved(pixels: Pixels) -> Pixels:
+    """Means of 2 x 2 valid pixels, rounded; valid where at least two of the four are."""
+    total, count = _fours(pixels.rgb), _fours(pixels.valid)
+    valid = count >= 2
+    mean = (total + count[..., None] // 2) // np.maximum(count, 1)[..., None]
+    return Pixels((mean * valid[..., None]).astype(np.uint8), valid)
+
+
+def _fours(values: NDArray[Any]) -> NDArray[np.uint16]:
+    """Sums of 2 x 2 elements in the first two axes."""
+    rows = np.add(values[0::2], values[1::2], dtype=np.uint16)
+    fours: NDArray[np.uint16] = np.add(rows[:, 0::2], rows[:, 1::2], dtype=np.uint16)
+    return fours
