@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from calanddet.runtime.errors import (
     CalanddetError,
     EngineError,
+    IncompleteError,
     InputError,
     MissingDependency,
     ModelError,
@@ -32,6 +33,7 @@ __all__ = [
     "CalanddetError",
     "EngineError",
     "EngineOptions",
+    "IncompleteError",
     "InputError",
     "MapOptions",
     "MapResult",

@@ -2,6 +2,7 @@
 
 CalanddetError
  +-- InputError            the imagery: another file, or repair this one
+ |    +-- IncompleteError  some of several inputs: `results` has the others, which were mapped
  +-- ModelError            the model or checkpoint: another file, or export it again
  +-- EngineError           the engine, its device or provider: choose another
  +-- OutputError           where results go: another folder, more space, or --overwrite
@@ -9,9 +10,12 @@ CalanddetError
  +-- MissingDependency     an optional package: install the extra named in the message
 """
 
+from collections.abc import Sequence
+
 __all__ = [
     "CalanddetError",
     "EngineError",
+    "IncompleteError",
     "InputError",
     "MissingDependency",
     "ModelError",
@@ -26,6 +30,14 @@ class CalanddetError(Exception):
 
 class InputError(CalanddetError):
     """The imagery cannot be read, or holds what the network cannot map."""
+
+
+class IncompleteError(InputError):
+    """Some of several inputs could not be mapped; `results` lists what was made of the others."""
+
+    def __init__(self, message: str, results: Sequence[object]) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 class ModelError(CalanddetError):

@@ -50,12 +50,13 @@ class OrtEngine:
         self.spec = _spec(path, self._session)
         self.batch = options.batch
         _check_contract(path, self._session, self.spec.tile)
-        device = f"{threads} CPU threads" if provider == CPU else provider.removesuffix("ExecutionProvider")
+        on_cpu = provider == CPU
         self.info = EngineInfo(
             engine=f"ONNX Runtime {ort.__version__}",
-            device=device,
+            device=provider.removesuffix("ExecutionProvider"),
             precision=self.spec.precision,
             model_sha256=sha256(data).hexdigest(),
+            threads=threads if on_cpu else 0,
         )
         self._worker = Worker("ONNX Runtime", (self.batch, self.spec.tile, self.spec.tile, 3), self._infer)
 

@@ -14,19 +14,22 @@ __all__ = ["Engine", "EngineInfo"]
 class EngineInfo:
     """Which hardware does the work and at which precision, for the report and the line that the user sees.
 
-    in_flight: how many batches may be submitted before the first result is taken; model_sha256: of the model file.
+    model_sha256: of the model file; threads: of a CPU, 0 elsewhere; in_flight: how many batches may be submitted before
+    the first result is taken; reason: why this engine, where it is not what was asked for.
     """
 
     engine: str
     device: str
     precision: str
     model_sha256: str
+    threads: int = 0
     in_flight: int = 1
     reason: str = ""
 
     def __str__(self) -> str:
         why = f" ({self.reason})" if self.reason else ""
-        return f"{self.engine} on {self.device}, {self.precision}{why}"
+        threads = f" ({self.threads} threads)" if self.threads else ""
+        return f"{self.engine} on {self.device}{threads}, {self.precision}{why}"
 
 
 class Engine(Protocol):

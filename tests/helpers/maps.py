@@ -22,7 +22,7 @@ def random_map(seed: int, *, height: int = 23, width: int = 31, density: float =
     rng = np.random.default_rng(seed)
     landslide = rng.random((height, width)) < density
     other = rng.choice([0, 60, THRESHOLD - 1, 255], (height, width))
-    return np.where(landslide, rng.integers(THRESHOLD, 255, (height, width)), other).astype(np.uint8)
+    return np.asarray(np.where(landslide, rng.integers(THRESHOLD, 255, (height, width)), other), np.uint8)
 
 
 def blobs(seed: int, *, height: int, width: int, cell: int = 16) -> Bytes:
@@ -34,7 +34,7 @@ def blobs(seed: int, *, height: int, width: int, cell: int = 16) -> Bytes:
     y, x = (rows % 1)[:, None], (cols % 1)[None, :]
     top = coarse[i, j] * (1 - x) + coarse[i, j + 1] * x
     bottom = coarse[i + 1, j] * (1 - x) + coarse[i + 1, j + 1] * x
-    found = np.floor(254 / (1 + np.exp(-4 * (top * (1 - y) + bottom * y)))).astype(np.uint8)
+    found = np.asarray(np.floor(254 / (1 + np.exp(-4 * (top * (1 - y) + bottom * y)))), np.uint8)
     found[: height // 5, : width // 4] = 255
     return found
 

@@ -1,6 +1,7 @@
 """How a command ends: its exit code, and the one sentence of a failure."""
 
 import functools
+import logging
 import sys
 from collections.abc import Callable
 from typing import ParamSpec
@@ -9,7 +10,7 @@ import typer
 
 from calanddet.runtime.errors import CalanddetError
 
-__all__ = ["FAILED", "INTERRUPTED", "reported"]
+__all__ = ["FAILED", "INTERRUPTED", "notices", "reported"]
 
 FAILED = 1
 INTERRUPTED = 130
@@ -42,6 +43,16 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             _fail(sentence, error)
 
     return run
+
+
+def notices() -> None:
+    """Show the package's own warnings on stderr, a line each; those of GDAL come as errors where they matter."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("calanddet: %(message)s"))
+    logger = logging.getLogger("calanddet")
+    logger.handlers = [handler]
+    logger.setLevel(logging.WARNING)
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)
 
 
 def _fail(sentence: str, error: Exception) -> None:

@@ -1,0 +1,91 @@
+"""`calanddet run`: imagery in, landslide maps out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from calanddet.cli.progress import ProgressKind, shown
+
+if TYPE_CHECKING:
+    from calanddet.runtime import MapResult
+
+__all__ = ["run"]
+
+
+def run(
+    model: Annotated[str, typer.Argument(help="An .onnx file, or the name of a shipped model: calanddet-edge.")],
+    inputs: Annotated[list[str], typer.Argument(help="Rasters, pictures, folders or globs.", metavar="INPUT...")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")],
+    engine: Annotated[str, typer.Option(help="auto, or an ONNX Runtime provider: cpu, cuda, openvino, ...")] = "auto",
+    batch: Annotated[int, typer.Option(help="Tiles in a batch.")] = 8,
+    threads: Annotated[int, typer.Option(help="CPU threads for inference; 0 takes every core.")] = 0,
+    overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles share.")] = 56,
+    blend: Annotated[str, typer.Option(help="How they are joined: hann, crop (the authors' rule) or cut.")] = "hann",
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability from which a pixel is landslide; the model's own by default.")
+    ] = None,
+    min_area: Annotated[
+        float, typer.Option(help="Polygons smaller than this are left out: m2, or pixels without a CRS.")
+    ] = 0.0,
+    bands: Annotated[str | None, typer.Option(help="Band numbers to read as red, green, blue, such as 3,2,1.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace maps of another run.")] = False,
+    progress: Annotated[ProgressKind, typer.Option(help="How progress is shown on stderr.")] = ProgressKind.auto,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
+) -> None:
+    """Map landslides in imagery: probability and mask rasters, polygons, a preview picture and a report."""
+    import sys
+
+    from calanddet.cli.outcome import notices
+    from calanddet.runtime import EngineOptions, IncompleteError, MapOptions, MapResult, open_model
+    from calanddet.runtime import run as run_map
+
+    notices()
+    options = MapOptions(
+        overlap=overlap,
+        blend=blend,
+        threshold=threshold,
+        min_area=min_area,
+        bands=None if bands is None else _numbers(bands),
+        overwrite=overwrite,
+    )
+    with open_model(model, engine=EngineOptions(name=engine, batch=batch, threads=threads)) as opened:
+        print(f"{opened.spec.name}: {opened.info}", file=sys.stderr)
+        try:
+            with shown("mapping", "tiles", progress) as update:
+                results = run_map(opened, inputs, out, options=options, progress=update)
+        except IncompleteError as error:
+            _print([result for result in error.results if isinstance(result, MapResult)], as_json=as_json)
+            raise
+    _print(results, as_json=as_json)
+
+
+def _numbers(bands: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in bands.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"bands are three numbers such as 3,2,1, not {bands}") from None
+
+
+def _print(results: "list[MapResult]", *, as_json: bool) -> None:
+    """Tables for people, or the reports with their files for machines."""
+    import json
+
+    from calanddet.cli.table import print_table
+    from calanddet.cli.verdict import result_rows
+
+    if as_json:
+        plain = [
+            {"name": result.name, "kept": result.kept, "files": _texts(result.files), "report": result.report}
+            for result in results
+        ]
+        print(json.dumps(plain, indent=2))
+        return
+    for number, result in enumerate(results):
+        if number:
+            print()
+        print_table(result_rows(result))
+
+
+def _texts(files: dict[str, Path]) -> dict[str, str]:
+    return {kind: str(path) for kind, path in files.items()}

@@ -1,0 +1,32 @@
+"""What a map says, for the person who asked for it."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from calanddet.runtime import MapResult
+
+__all__ = ["result_rows"]
+
+
+def result_rows(result: "MapResult") -> list[tuple[str, str]]:
+    """(name, value) rows for a table: the preview first, then figures, then the other files."""
+    report = result.report
+    (image,) = report["inputs"]
+    found, speed, engine = report["landslides"], report["throughput"], report["engine"]
+    tiles, model = report["tiles"], report["model"]
+    size = f"{image['width']} x {image['height']} pixels"
+    ground = "" if image["gsd_m"] is None else f" at {image['gsd_m']:.3g} m"
+    area = f"{found['area_px']:,} pixels" if found["area_m2"] is None else f"{found['area_m2']:,.0f} m2"
+    dropped = f", {found['dropped']} smaller ones left out" if found["dropped"] else ""
+    pace = f"{speed['tiles_per_s']:.1f} tiles/s, {speed['mpx_per_s']:.2f} Mpx/s"
+    flown = "" if speed["km2_per_h"] is None else f", {speed['km2_per_h']:,.1f} km2/h"
+    threads = f", {engine['threads']} threads" if engine["threads"] else ""
+    device = f"{engine['engine']} on {engine['device']}{threads}; {model['name']} in {model['precision']}"
+    rows = [
+        ("preview", str(result.files["preview"])),
+        ("image", f"{size}{ground}; {tiles['inferred']} tiles mapped, {tiles['skipped']} empty ones skipped"),
+        ("landslides", f"{found['count']:,}, {area} in all{dropped}"),
+        ("speed", f"{pace}{flown} ({report['seconds']:.1f} s)"),
+        ("device", device),
+    ]
+    return rows + [(kind, str(path)) for kind, path in result.files.items() if kind != "preview"]
