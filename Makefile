@@ -29,7 +29,8 @@ type: $(VENV)/.dev
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/.dev
-	$(VENV)/bin/python benchmarks/stream.py
+	$(VENV)/bin/python -m calanddet.benchmarks.stitching
+	$(VENV)/bin/python -m calanddet.benchmarks.stream
 
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .

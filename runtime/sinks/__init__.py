@@ -1,12 +1,14 @@
 """Where a map goes: rasters, polygons, a picture and a report, complete or not at all.
 
->>> from calanddet.runtime.sinks import Grid, Making, MapOutputs, WorkDir  # doctest: +SKIP
->>> with WorkDir(folder, "area") as work, MapOutputs(work, grid, making) as outputs:  # doctest: +SKIP
-...     outputs.write(0, band)
-...     summary = outputs.finish(thumbnail)
-...     report = RunReport(..., outputs=output_records(work.path, summary.files))
-...     write_report(work.file(names.report), report)
-...     work.commit(summary.files, report=names.report)
+    names = OutputNames("area")
+    with WorkDir(folder, "area") as work, MapOutputs(work, grid, making) as outputs:
+        outputs.write(row, band)                         # for every band, from the first row to the last
+        summary = outputs.finish(thumbnail)
+        report = RunReport(..., outputs=output_records(work.path, summary.files))
+        write_report(work.file(names.report), report)
+        work.commit(summary.files, report=names.report)
+
+What is not committed is gone when the work folder closes; an earlier set stays as it was.
 """
 
 from calanddet.runtime.sinks.cog import Grid

@@ -224,7 +224,8 @@ class MapOutputs:
             GeoPackageSink(self._work.file(self._names.geopackage), self._locator, tags),
             preview,
         )
-        totals = LandslideTotals()
+        known = None if self._locator.ellipsoid is None else 0.0
+        totals = LandslideTotals(area_m2=known, largest_m2=known)
         with ExitStack() as closing:
             for sink in sinks:
                 closing.callback(sink.close)
