@@ -12,12 +12,13 @@ from calanddet.cli.outcome import INTERRUPTED
 from calanddet.cli.progress import ProgressKind, shown
 from calanddet.cli.table import print_table
 from calanddet.runtime.errors import InputError, OptionError
-from calanddet.runtime.pairs import Pair, find_pairs
 
 if TYPE_CHECKING:
+    from calanddet.model.network import NetworkConfig
     from calanddet.model.recipe import Recipe
     from calanddet.model.runlog import Progress
     from calanddet.model.training import Trainer
+    from calanddet.runtime.pairs import Pair
 
 __all__ = ["train"]
 
@@ -35,11 +36,12 @@ def train(
     config: Annotated[str, typer.Option(help="calanddet-edge, calanddet or calanddet-tiny.")] = "calanddet-edge",
     cross_attention: Annotated[bool, typer.Option(help="Without it: the paper's baseline.")] = True,
     recipe: Annotated[RecipeName, typer.Option(help="Rate, schedule and loss to start from.")] = RecipeName.small,
+    drop_path: Annotated[float | None, typer.Option(help="Stochastic depth of the last block.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps in all.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Instead of --steps: times that each image is drawn.")] = None,
     batch: Annotated[int | None, typer.Option(help="Tiles in a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    scenes: Annotated[float | None, typer.Option(help="Share of made scenes, halved towards the end.")] = None,
+    scenes: Annotated[float | None, typer.Option(help="Share of made scenes in every batch.")] = None,
     init: Annotated[Path | None, typer.Option(help="Checkpoint to start from: whatever fits by name.")] = None,
     teacher: Annotated[Path | None, typer.Option(help="CALandDet checkpoint to distil from.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds, equal runs.")] = 0,
@@ -54,7 +56,8 @@ def train(
     length = _steps(recipe, steps, epochs, images=len(pairs["train"]), batch=batch)
     chosen = _recipe(recipe, steps=length, batch=batch, lr=lr, scenes=scenes)
     chosen = replace(chosen, seed=seed, threads=threads, bfloat16=bfloat16)
-    trainer = _trainer(config, cross_attention, chosen, out=out, device=device, validate_every=validate_every)
+    network = _config(config, cross_attention, drop_path)
+    trainer = _trainer(network, chosen, out=out, device=device, validate_every=validate_every)
     if trainer.resume():
         print(f"resuming at step {trainer.step} of {length}", file=sys.stderr)
     elif init is not None:
@@ -64,7 +67,9 @@ def train(
     _run(trainer, pairs, progress)
 
 
-def _pairs(data: Path, split: str) -> list[Pair]:
+def _pairs(data: Path, split: str) -> "list[Pair]":
+    from calanddet.runtime.pairs import find_pairs
+
     folder = data / split
     if not folder.is_dir():
         raise InputError(f"{data} has no folder {split}; it needs train and val, each with image and mask")
@@ -90,20 +95,23 @@ def _recipe(name: RecipeName, *, steps: int, batch: int | None, lr: float | None
         steps=steps,
         batch=base.batch if batch is None else batch,
         lr=base.lr if lr is None else lr,
-        scenes=base.scenes if scenes is None else (scenes, scenes / 2),
+        scenes=base.scenes if scenes is None else (scenes, scenes),
     )
 
 
-def _trainer(
-    config: str, cross_attention: bool, recipe: "Recipe", *, out: Path, device: str, validate_every: int
-) -> "Trainer":
+def _config(name: str, cross_attention: bool, drop_path: float | None) -> "NetworkConfig":
     from calanddet.model.network import CONFIGS
+
+    if name not in CONFIGS:
+        raise OptionError(f"there is no configuration {name!r}; choose one of {', '.join(CONFIGS)}")
+    chosen = CONFIGS[name] if cross_attention else CONFIGS[name].baseline()
+    return chosen if drop_path is None else replace(chosen, drop_path=drop_path)
+
+
+def _trainer(config: "NetworkConfig", recipe: "Recipe", *, out: Path, device: str, validate_every: int) -> "Trainer":
     from calanddet.model.training import Plan, Trainer
 
-    if config not in CONFIGS:
-        raise OptionError(f"there is no configuration {config!r}; choose one of {', '.join(CONFIGS)}")
-    chosen = CONFIGS[config] if cross_attention else CONFIGS[config].baseline()
-    return Trainer(chosen, recipe, Plan(out, validate_steps=validate_every), device=device)
+    return Trainer(config, recipe, Plan(out, validate_steps=validate_every), device=device)
 
 
 def _transfer(trainer: "Trainer", checkpoint: Path) -> None:
@@ -119,7 +127,7 @@ def _teach(trainer: "Trainer", checkpoint: Path) -> None:
     trainer.teach(load_checkpoint(checkpoint))
 
 
-def _run(trainer: "Trainer", pairs: dict[str, list[Pair]], progress: ProgressKind) -> None:
+def _run(trainer: "Trainer", pairs: "dict[str, list[Pair]]", progress: ProgressKind) -> None:
     from calanddet.model.data import Corpus
     from calanddet.model.validation import examples, scene_examples
 

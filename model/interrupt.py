@@ -1,0 +1,37 @@
+"""Interruption between steps instead of within one, so that what is saved then is whole."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["Interruption", "deferred"]
+
+
+class Interruption:
+    """Whether somebody asked to stop."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self, _number: int, _frame: FrameType | None) -> None:
+        """Signal handler: the first signal is kept for later, a second one interrupts at once."""
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+@contextmanager
+def deferred() -> Iterator[Interruption]:
+    """Within, SIGINT and SIGTERM only set `asked`; outside the main thread nothing changes."""
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    before = {number: signal.signal(number, interruption.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
