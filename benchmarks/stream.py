@@ -7,6 +7,7 @@ a noisy machine; the host's cost is the process's CPU time with an engine that o
 """
 
 import argparse
+import logging
 import resource
 import statistics
 import tempfile
@@ -36,13 +37,17 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1536)
     parser.add_argument("--cols", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--threshold", type=float, help="of the mask: weights that are not trained make a mask of noise"
+    )
     words = parser.parse_args()
+    logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         image = _crop(words.image, Path(folder) / "crop.tif", words.rows, words.cols)
         _host_cost(words.image or image, Path(folder))
         with open_model(words.model) as model:
             print(f"{model.spec.name} with {model.info}, batch {model.engine.batch}")
-            _rates(model, image, Path(folder), words.rounds)
+            _rates(model, image, Path(folder), words.rounds, words.threshold)
     print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
@@ -77,7 +82,7 @@ def _host_cost(image: Path, folder: Path) -> None:
         print(f"    {stage:<16} {seconds:6.2f} s")
 
 
-def _rates(model: Model, image: Path, folder: Path, rounds: int) -> None:
+def _rates(model: Model, image: Path, folder: Path, rounds: int, threshold: float | None) -> None:
     batches = _batches(model, image)
     tiles = len(batches) * model.engine.batch
     model.engine.submit(batches[0]).result()
@@ -88,11 +93,12 @@ def _rates(model: Model, image: Path, folder: Path, rounds: int) -> None:
             future.result()
         alone.append(tiles / (time.perf_counter() - start))
         start = time.perf_counter()
-        (result,) = run(model, image, folder / "map", options=MapOptions(overwrite=True))
+        (result,) = run(model, image, folder / "map", options=MapOptions(threshold=threshold, overwrite=True))
         # The last batch is padded: what the engine computed is counted on both sides.
         whole.append(tiles / (time.perf_counter() - start))
         assert result.report["tiles"]["inferred"] <= tiles
         ratios.append(whole[-1] / alone[-1])
+    print(f"{result.report['landslides']['count']} polygons; stages of the last run: {result.report['stages']}")
     print(
         f"engine alone {statistics.median(alone):.2f} tiles/s, run {statistics.median(whole):.2f} tiles/s, "
         f"ratio {statistics.median(ratios):.3f} (of {rounds} rounds: {', '.join(f'{r:.3f}' for r in ratios)})"
