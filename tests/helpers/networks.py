@@ -18,7 +18,7 @@ from calanddet.runtime.spec import ModelSpec
 from calanddet.runtime.types import Bytes
 from helpers.rules import weights_by_rule
 
-__all__ = ["ODD", "Expected", "expected", "model_of", "relative_error", "run_model", "state_by_rule"]
+__all__ = ["ODD", "Expected", "expected", "model_of", "run_model", "state_by_rule", "typical_error"]
 
 ODD = NetworkConfig(
     name="odd",
@@ -28,7 +28,7 @@ ODD = NetworkConfig(
     neck_dims=(20, 12, 16, 6),
     neck_depths=(1, 1, 2, 1),
     neck_heads=(5, 3, 2, 1),
-    cross_width=10,
+    cross_width=40,
 )
 """No width is a power of two, and stages end both shifted and unshifted."""
 
@@ -41,7 +41,7 @@ class Expected:
     presence: NDArray[np.float64]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def network_by_rule(config: NetworkConfig, dtype: torch.dtype) -> CALandDet:
     network = CALandDet(config).to(dtype).eval().requires_grad_(False)
     network.load_state_dict(weights_by_rule(network.state_dict()))
@@ -74,6 +74,10 @@ def run_model(model: onnx.ModelProto | bytes, fed: NDArray[Any], threads: int = 
     return dict(zip(names, found, strict=True))
 
 
-def relative_error(found: NDArray[Any], wanted: NDArray[np.float64]) -> float:
-    """Root mean square of the difference over the standard deviation of what is wanted."""
-    return float(np.sqrt(np.mean((found - wanted) ** 2)) / wanted.std())
+def typical_error(found: NDArray[Any], wanted: NDArray[np.float64]) -> float:
+    """What nine in ten differences stay below, in standard deviations of what is wanted.
+
+    Not the greatest one: where pixel and token are at right angles, norm3(x a) jumps as a changes its sign, and in
+    networks as narrow as those of tests rounding turns some pixels round.
+    """
+    return float(np.quantile(np.abs(found - wanted), 0.9) / wanted.std())
