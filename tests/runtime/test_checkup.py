@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+
+from calanddet.runtime import ModelError
+from calanddet.runtime.catalog import SHIPPED, resolve_model
+from calanddet.runtime.checkup import checkup
+
+
+def test_the_checkup_finds_what_is_needed_and_says_why_not_more() -> None:
+    findings = {finding.topic: finding for finding in checkup()}
+    assert all(finding.good for finding in findings.values() if finding.needed)
+    assert "tiles/s" in findings["self-test"].said
+    assert findings["processor"].said.endswith("usable cores")
+    assert all(finding.said for finding in findings.values())
+    assert "topic" not in findings["memory"].as_dict()
+
+
+def test_a_missing_model_fails_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calanddet.runtime.catalog.SHIPPED", ("calanddet-absent",))
+    (finding,) = [finding for finding in checkup() if finding.topic == "self-test"]
+    assert finding.needed
+    assert not finding.good
+    assert "install calanddet again" in finding.said
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_models_are_small_files_in_the_package(name: str) -> None:
+    path = resolve_model(name)
+    assert path.parent.name == "models"
+    assert path.stat().st_size < 25_000_000
+
+
+def test_a_file_of_a_shipped_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / SHIPPED[0]).write_bytes(b"mine")
+    assert resolve_model(SHIPPED[0]) == Path(SHIPPED[0])
+
+
+def test_another_name_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ModelError, match="calanddet-edge"):
+        resolve_model("calanddet-huge")
