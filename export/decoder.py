@@ -7,8 +7,9 @@ import numpy as np
 
 from calanddet.export.graph import Array, Value
 from calanddet.export.layers import EPS_NECK, Layers, Tokens
-from calanddet.export.swin import WINDOW, swin_blocks, window_order
+from calanddet.export.swin import swin_blocks, window_order
 from calanddet.model.architecture import NetworkConfig
+from calanddet.model.swin import WINDOW
 
 __all__ = ["PIXEL_LOGITS", "Presence", "neck", "segmentation_head"]
 

@@ -1,8 +1,6 @@
 """From a checkpoint to an ONNX file that has been compared with the network before it has its name."""
 
-import contextlib
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +20,7 @@ from calanddet.model.architecture import NetworkConfig
 from calanddet.model.checkpoint import checkpoint_sha256, load_checkpoint
 from calanddet.model.network import MEAN, STD, TILE
 from calanddet.runtime.errors import OptionError, OutputError
+from calanddet.runtime.replace import replaced
 from calanddet.runtime.spec import METADATA_KEY, ModelSpec
 
 __all__ = ["ExportReport", "build_model", "export_onnx"]
@@ -88,10 +87,12 @@ def export_onnx(
     state = {key: tensor.detach().numpy() for key, tensor in network.state_dict().items()}
     model = build_model(state, network.config, options, spec)
     data = model.SerializeToString(deterministic=True)
-    written: list[Agreement] = []
-    _write(output, data, lambda partial: written.append(check_model(partial, network, options)))
+    with replaced(output, called=f"{output} ({len(data) / 1e6:.0f} MB)") as partial:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        agreement = check_model(partial, network, options)
     said = ModelSpec.from_json(model.metadata_props[0].value)
-    return ExportReport(output, len(data), sha256(data).hexdigest(), len(model.graph.node), said, written[0])
+    return ExportReport(output, len(data), sha256(data).hexdigest(), len(model.graph.node), said, agreement)
 
 
 def _check_output(output: Path, overwrite: bool) -> None:
@@ -99,22 +100,3 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise OptionError(f"the model is an ONNX, so its name ends with .onnx, not {output.name!r}")
     if output.exists() and not overwrite:
         raise OutputError(f"{output} is there already; give --overwrite to replace it, or another name")
-
-
-def _write(output: Path, data: bytes, check: Callable[[Path], None]) -> None:
-    """Write to a name beside `output`, check what is there, then rename; a failure leaves nothing."""
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        check(partial)
-        partial.replace(output)
-    except OSError as error:
-        size = f"{len(data) / 1e6:.0f} MB"
-        raise OutputError(f"{output} ({size}) cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # gone already where all went well
-            partial.unlink()

@@ -4,7 +4,8 @@ import numpy as np
 
 from calanddet.export.graph import Value
 from calanddet.export.layers import EPS_SWIN, Layers, Tokens
-from calanddet.export.swin import WINDOW, window_order
+from calanddet.export.swin import window_order
+from calanddet.model.swin import WINDOW
 from calanddet.runtime.spec import ModelSpec
 
 __all__ = ["PATCH", "patch_embedding"]

@@ -4,11 +4,9 @@ from calanddet.export.attention import WindowAttention
 from calanddet.export.layers import EPS_SWIN, Layers, Tokens
 from calanddet.export.layout import Layout, window_shift, windowed
 from calanddet.export.projections import projection_for
+from calanddet.model.swin import WINDOW
 
-__all__ = ["WINDOW", "swin_blocks", "window_order"]
-
-WINDOW = 7
-"""Side of an attention window, in tokens."""
+__all__ = ["swin_blocks", "window_order"]
 
 
 def window_order(height: int, width: int) -> Layout:

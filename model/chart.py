@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calanddet.model.replace import replaced
 from calanddet.runtime.errors import OutputError
+from calanddet.runtime.replace import replaced
 from calanddet.runtime.types import Bytes
 
 __all__ = ["draw_curves"]

@@ -1,9 +1,7 @@
 """Checkpoints: a plain state_dict of tensors, read without running what it holds and written in one step."""
 
-import contextlib
 import hashlib
 import io
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +11,10 @@ import torch
 from torch import Tensor
 
 from calanddet.model.network import CONFIGS, CALandDet, NetworkConfig
-from calanddet.runtime.errors import ModelError, OutputError
+from calanddet.runtime.errors import ModelError
+from calanddet.runtime.replace import replaced
 
-__all__ = ["checkpoint_sha256", "load_checkpoint", "save_checkpoint"]
+__all__ = ["checkpoint_sha256", "load_checkpoint", "read_state", "save_checkpoint"]
 
 _LFS = b"version https://git-lfs"
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
@@ -35,13 +34,21 @@ def load_checkpoint(path: Path) -> CALandDet:
     is no finite CALandDet checkpoint.
     """
     path = Path(path)
-    tensors = _tensors(_unwrapped(_unpickled(path), path), path)
+    tensors = _tensors(read_state(path), path)
     network = CALandDet(_agreed_config(tensors, path))
     own = network.state_dict()
     for key, tensor in tensors.items():
         _check_values(key, tensor, own[key], path)
     network.load_state_dict({**own, **tensors})
     return network.eval()
+
+
+def read_state(path: Path) -> dict[str, object]:
+    """What a checkpoint of any network holds by name, without wrappers and prefixes; nothing in it is run.
+
+    Raises ModelError where the file cannot be read or holds no names.
+    """
+    return _unwrapped(_unpickled(path), path)
 
 
 def save_checkpoint(network: CALandDet, path: Path, *, half: bool = False) -> None:
@@ -61,7 +68,8 @@ def save_checkpoint(network: CALandDet, path: Path, *, half: bool = False) -> No
     # Through memory, because torch.save puts the name of the file that it writes into the file.
     buffer = io.BytesIO()
     torch.save(stored, buffer)
-    _replace(path, buffer.getbuffer())
+    with replaced(path, called=f"the checkpoint {path}") as partial:
+        partial.write_bytes(buffer.getbuffer())
 
 
 def checkpoint_sha256(path: Path) -> str:
@@ -74,21 +82,6 @@ def checkpoint_sha256(path: Path) -> str:
     except OSError as error:
         raise _unreadable(Path(path), error) from error
     return digest.hexdigest()
-
-
-def _replace(path: Path, content: memoryview) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"the checkpoint {path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # gone already where all went well
-            partial.unlink()
 
 
 def _unreadable(path: Path, error: OSError) -> ModelError:

@@ -108,8 +108,8 @@ class Recipe:
             raise OptionError(f"lr {self.lr}, weight_decay {self.weight_decay}, clip {self.clip} are out of range")
         if self.optimizer not in OPTIMIZERS:
             raise OptionError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}, not {self.optimizer!r}")
-        if self.seed < 0:
-            raise OptionError(f"the seed must not be negative, not {self.seed}")
+        if not 0 <= self.seed < 1 << 32:  # torch's generator is seeded with this and the step, in 64 bits
+            raise OptionError(f"the seed must be 0 to {(1 << 32) - 1}, not {self.seed}")
         for name, share in (("warmup", self.warmup), ("ema", self.ema), *(("scenes", one) for one in self.scenes)):
             _check_share(name, share)
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from calanddet.model.replace import replaced
 from calanddet.model.validation import Score
+from calanddet.runtime.replace import replaced
 
 __all__ = ["LOSSES", "Progress", "RunLog", "figures"]
 

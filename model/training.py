@@ -21,11 +21,11 @@ from calanddet.model.loss import Loss, distillation, segmentation_and_presence
 from calanddet.model.network import TILE, CALandDet, NetworkConfig, normalise
 from calanddet.model.optimizer import Optimizer
 from calanddet.model.recipe import Recipe
-from calanddet.model.replace import replaced
 from calanddet.model.runlog import Progress, RunLog, figures
 from calanddet.model.start import begin_scaled
 from calanddet.model.validation import Example, validate
 from calanddet.runtime.errors import EngineError, ModelError, OptionError, OutputError
+from calanddet.runtime.replace import replaced
 
 __all__ = ["BEST", "CURVES", "LAST", "LOG", "STATE", "Plan", "Trainer"]
 
@@ -62,14 +62,12 @@ class Trainer:
     """One run: the network, its average, its optimizer, and the step they are at.
 
     best is the highest pooled IoU so far; seconds is the time spent, over all sessions of the run. Raises EngineError
-    when `device` is a GPU that torch does not see.
+    when `device` is none that torch knows, or a GPU that it does not see.
     """
 
     def __init__(self, config: NetworkConfig, recipe: Recipe, plan: Plan, *, device: str = "cpu") -> None:
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise EngineError(f"there is no {device}: torch {torch.__version__} sees no GPU here; train on the cpu")
+        self.recipe, self.plan, self.device = recipe, plan, _device(device)
         torch.manual_seed(recipe.seed)
-        self.recipe, self.plan, self.device = recipe, plan, torch.device(device)
         self.network = CALandDet(config).to(self.device).train()
         if recipe.scaled_start:
             begin_scaled(self.network)
@@ -225,3 +223,16 @@ class Trainer:
                 f"{file} belongs to a run of {json.loads(stored)['name']} with other numbers than this "
                 f"{self.network.config.name}: choose another folder"
             )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise EngineError(f"there is no device {name!r}: name cpu, cuda or cuda:1") from error
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= seen:
+        raise EngineError(
+            f"there is no {name}: torch {torch.__version__} sees {seen or 'no'} GPU here; train on the cpu"
+        )
+    return device

@@ -5,15 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from calanddet.model.checkpoint import read_state
 from calanddet.model.network import CALandDet
 from calanddet.runtime.errors import ModelError
 
 __all__ = ["Transfer", "from_torchvision", "transfer"]
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
 _CONSTANT = "relative_position_index"
 
 
@@ -39,9 +38,10 @@ def transfer(network: CALandDet, path: Path) -> Transfer:
     """Copy into `network` what a checkpoint has under the same name and shape; the rest keeps its values.
 
     The file is a CALandDet of any configuration or a torchvision Swin, plain or wrapped. Raises ModelError when it
-    cannot be read as tensors by name, or nothing in it fits.
+    cannot be read, or nothing in it fits.
     """
-    tensors = from_torchvision(_read(path))
+    stored = read_state(path)
+    tensors = from_torchvision({key: value for key, value in stored.items() if isinstance(value, Tensor)})
     own = {key: value for key, value in network.state_dict().items() if not key.endswith(_CONSTANT)}
     fits = {key: tensors[key] for key, value in own.items() if key in tensors and tensors[key].shape == value.shape}
     if not fits:
@@ -88,20 +88,6 @@ def _renamed(key: str, depths: Mapping[int, int]) -> str:
     if entry % 2:
         return f"backbone.features.{entry // 2}.{rest}"
     return f"backbone.features.{entry // 2 - 1}.{depths.get(entry - 1, 0)}.{rest}"
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ModelError(f"there is no checkpoint {path}: check the path") from error
-    except Exception as error:  # a broken pickle raises whatever its bytes happen to ask for
-        raise ModelError(f"{path} is no PyTorch checkpoint of plain tensors: {error}") from error
-    if isinstance(content, Mapping):
-        content = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), content)
-    if not isinstance(content, Mapping):
-        raise ModelError(f"{path} holds a {type(content).__name__}, not tensors by name")
-    return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
 
 
 def _some(names: tuple[str, ...]) -> str:

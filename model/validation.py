@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from calanddet.model.network import TILE, normalise
-from calanddet.runtime.blend import UNIT, Hann
+from calanddet.runtime.blend import Hann
 from calanddet.runtime.metrics import Counts, count, pooled
+from calanddet.runtime.mosaic import Mosaic
 from calanddet.runtime.pairs import Pair
 from calanddet.runtime.scenes import Scene
 from calanddet.runtime.spec import SCALE
@@ -67,21 +68,25 @@ def predict(network: nn.Module, rgb: Bytes, *, overlap: int = 56) -> Bytes:
 
     Tiles overlap by at least `overlap` pixels and are blended by the Hann rule; black beyond the image.
     """
-    grid = TileGrid.cover((rgb.shape[0], rgb.shape[1]), TILE, overlap)
-    padded = np.zeros((max(TILE, rgb.shape[0]), max(TILE, rgb.shape[1]), 3), np.uint8)
-    padded[: rgb.shape[0], : rgb.shape[1]] = rgb
+    height, width = rgb.shape[:2]
+    grid = TileGrid.cover((height, width), TILE, overlap)
+    padded = np.zeros((max(TILE, height), max(TILE, width), 3), np.uint8)
+    padded[:height, :width] = rgb
+    blended = np.empty((height, width), np.uint8)
+
+    def keep(row: int, band: Bytes) -> None:
+        blended[row : row + len(band)] = band
+
+    mosaic = Mosaic(grid, Hann(), keep)
     windows = list(grid)
-    rows, cols = (Hann().weights(axis).astype(np.uint32) for axis in (grid.rows, grid.cols))
-    sums = np.zeros(padded.shape[:2], np.uint32)
     for start in range(0, len(windows), _BATCH):
-        chosen = windows[start : start + _BATCH]
-        tiles = np.stack([padded[w.row : w.stop_row, w.col : w.stop_col] for w in chosen])
-        for index, (window, tile) in enumerate(zip(chosen, _probability(network, tiles), strict=True), start):
+        tiles = np.stack([padded[w.row : w.stop_row, w.col : w.stop_col] for w in windows[start : start + _BATCH]])
+        for index, tile in enumerate(_probability(network, tiles), start):
             row, col = divmod(index, grid.cols.count)
-            weight = rows[row][:, None] * cols[col][None, :]
-            sums[window.row : window.stop_row, window.col : window.stop_col] += weight * tile
-    blended: Bytes = ((sums + UNIT * UNIT // 2) // (UNIT * UNIT)).astype(np.uint8)
-    return blended[: rgb.shape[0], : rgb.shape[1]]
+            mosaic.add(col, tile)
+            if col + 1 == grid.cols.count:
+                mosaic.finish_row(np.ones((grid.rows.final_until(row) - grid.rows.origin(row), width), np.bool_))
+    return blended
 
 
 @torch.inference_mode()

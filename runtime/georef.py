@@ -22,11 +22,6 @@ class Georeference:
     transform: Affine = field(default_factory=Affine.identity)
     gcps: tuple[GroundControlPoint, ...] = ()
 
-    @property
-    def known(self) -> bool:
-        """Whether coordinates on the ground can be given."""
-        return self.crs is not None
-
     def ground(self, rows: ArrayLike, cols: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Ground coordinates (x, y), float64, of pixel corners at (row, col); whole numbers are corners."""
         row, col = np.asarray(rows, np.float64), np.asarray(cols, np.float64)

@@ -12,6 +12,7 @@ from pyproj.exceptions import ProjError
 from pyproj.network import is_network_enabled, set_network_enabled  # type: ignore[attr-defined]  # not in its __all__
 
 from calanddet.runtime.georef import Georeference
+from calanddet.runtime.gsd import geodetic_base, ground_size
 from calanddet.runtime.polygons.measure import Ellipsoid
 
 __all__ = ["Locator", "Positions"]
@@ -44,7 +45,7 @@ class Locator:
     """Finds the pixels of one raster of the given (height, width).
 
     body: "earth", "other" (the Moon, Mars: GeoJSON in that body's own longitudes) or "none" (pixels).
-    gsd_m: metres a pixel at the raster's centre, None where unknown.
+    gsd_m: see `ground_size`.
     """
 
     def __init__(self, georeference: Georeference, shape: tuple[int, int]) -> None:
@@ -56,7 +57,7 @@ class Locator:
         self._radians = np.pi / 180.0
         if georeference.crs is not None:
             self._connect(CRS.from_wkt(georeference.crs.to_wkt()))
-        self.gsd_m = self._pixel_size(shape)
+        self.gsd_m = None if self.body == "none" else ground_size(georeference, shape)
 
     @property
     def straight_px(self) -> float:
@@ -79,10 +80,8 @@ class Locator:
         return Positions(np.stack([x, y], axis=1), lon * self._radians, lat * self._radians, degrees)
 
     def _connect(self, crs: CRS) -> None:
-        base = crs.geodetic_crs
-        while base is not None and base.is_derived and base.source_crs is not None:
-            base = base.source_crs
-        if base is None or not base.is_geographic or base.ellipsoid is None:
+        base = geodetic_base(crs)
+        if base is None or base.ellipsoid is None:
             logger.warning("the CRS %s has no longitudes and latitudes: polygons are given in pixels", crs.name)
             return
         wgs84 = CRS.from_epsg(4326)
@@ -100,16 +99,6 @@ class Locator:
         self._radians = base.axis_info[0].unit_conversion_factor
         self.body = "earth" if earth else "other"
         self.ellipsoid = Ellipsoid(a, 1.0 - (b / a) ** 2)
-
-    def _pixel_size(self, shape: tuple[int, int]) -> float | None:
-        if self.ellipsoid is None:
-            return None
-        row, col = shape[0] / 2.0, shape[1] / 2.0
-        places = self.locate(np.array([row, row, row + 1.0]), np.array([col, col + 1.0, col]))
-        points = self.ellipsoid.geocentric(places.lon, places.lat)
-        sides = np.linalg.norm(points[:, 1:] - points[:, :1], axis=0)
-        size = float(np.sqrt(sides.prod()))
-        return size if np.isfinite(size) and size > 0.0 else None
 
 
 def _transformed(transformer: Transformer, x: Float, y: Float) -> tuple[Float, Float]:

@@ -1,8 +1,6 @@
 """A made scene on disk: a JPEG GeoTIFF and its truth, written tile by tile."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from rasterio.io import DatasetWriter
 from rasterio.windows import Window as RasterWindow
 
 from calanddet.runtime.errors import OptionError, OutputError
+from calanddet.runtime.replace import replaced
 from calanddet.runtime.scenes.scene import BLOCK, Scene
 from calanddet.runtime.types import Bytes, Window
 
@@ -22,6 +21,8 @@ Progress = Callable[[int, int], None]
 TILED = {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "bigtiff": "IF_SAFER"}
 IMAGE = {**TILED, "compress": "JPEG", "jpeg_quality": 90, "photometric": "YCBCR"}
 TRUTH = {**TILED, "compress": "DEFLATE", "zlevel": 6}
+MOST_LOSS = 20.0
+"""Mean difference, in bytes, that compression may leave in a tile; on made scenes it is below 6."""
 
 
 def write_scene(
@@ -44,8 +45,11 @@ def write_scene(
     for wanted in (path, mask_path):
         if wanted.is_dir() or (wanted.exists() and not overwrite):
             raise OutputError(f"{wanted} exists; choose another name or allow it to be overwritten (--overwrite)")
+    called = f"the scene {path}"
     try:
-        with _appearing(path, mask_path) as (image_part, truth_part):
+        with replaced(path, called=called) as image_part, replaced(mask_path, called=called) as truth_part:
+            for wanted in (path, mask_path):
+                wanted.parent.mkdir(parents=True, exist_ok=True)
             with (
                 rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
                 rasterio.open(image_part, "w", **_profile(scene, 3), **IMAGE) as image,
@@ -53,9 +57,9 @@ def write_scene(
             ):
                 image.update_tags(seed=scene.seed, gsd_m=scene.gsd_m, made_by="calanddet synth")
                 _fill(scene, image, truth, progress)
-            _check_complete(scene, truth_part)
-    except (RasterioError, OSError) as error:
-        raise OutputError(f"the scene cannot be written to {path}: {error}") from error
+            _check_complete(scene, image_part, truth_part)
+    except RasterioError as error:
+        raise OutputError(f"{called} cannot be written: {error}") from error
 
 
 def _profile(scene: Scene, bands: int) -> dict[str, object]:
@@ -96,26 +100,24 @@ def _tile_rows(scene: Scene) -> Iterator[list[Window]]:
         yield [Window(row, col, min(BLOCK, height - row), min(BLOCK, width - col)) for col in range(0, width, BLOCK)]
 
 
-def _check_complete(scene: Scene, truth_part: Path) -> None:
-    """GDAL writes its last tiles when it closes and tells nobody if the disk was full then: read them again."""
-    *_, last = _tile_rows(scene)
-    window = last[-1]
-    with rasterio.open(truth_part) as written:
-        found = written.read(1, window=RasterWindow(window.col, window.row, window.width, window.height))
-    if not np.array_equal(found, scene.render(window)[1]):
-        raise OSError("the last tile is not what was written; is the disk full?")
+def _check_complete(scene: Scene, image_part: Path, truth_part: Path) -> None:
+    """Read both again: GDAL writes its last tiles and masks when it closes and tells nobody if the disk was full then.
+
+    Masks and the truth's last tile must be what was written, and the image's last tile so but for JPEG's losses.
+    """
+    with rasterio.open(image_part) as image, rasterio.open(truth_part) as truth:
+        for window in (window for band in _tile_rows(scene) for window in band):
+            place = RasterWindow(window.col, window.row, window.width, window.height)
+            rgb = np.moveaxis(image.read(window=place), 0, -1)
+            if not np.array_equal(image.dataset_mask(window=place) > 0, scene.valid(window)):
+                raise _incomplete("mask", window)
+        wanted, mask = scene.render(window)
+        if not np.array_equal(truth.read(1, window=place), mask):
+            raise _incomplete("truth", window)
+        if np.abs(rgb - wanted.astype(np.float32)).mean() > MOST_LOSS:
+            raise _incomplete("image", window)
 
 
-@contextmanager
-def _appearing(*paths: Path) -> Iterator[list[Path]]:
-    """Names to write under; they take the final names when all went well, and vanish when not."""
-    parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths]
-    try:
-        for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        yield parts
-        for part, path in zip(parts, paths, strict=True):
-            part.replace(path)
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
+def _incomplete(what: str, window: Window) -> OSError:
+    place = f"row {window.row}, column {window.col}"
+    return OSError(f"the {what} at {place} does not read back as it was written; is the disk full?")

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,9 +45,13 @@ class RunLock:
                 break
             file.close()
         self._file: BinaryIO | None = file
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n".encode("ascii"))
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n".encode("ascii"))
+            file.flush()
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Remove the file and let others in; idempotent."""
@@ -54,7 +59,8 @@ class RunLock:
             return
         if sys.platform != "win32":  # where an open file cannot be removed it stays, and is no hindrance
             self._path.unlink(missing_ok=True)
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take is given up silently
+            self._file.close()
         self._file = None
 
 

@@ -1,15 +1,13 @@
 """Where results grow until they are complete, and how they then take their places all together."""
 
-import errno
 import logging
-import os
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from calanddet.runtime.errors import OptionError, OutputError
+from calanddet.runtime.replace import to_disk
 from calanddet.runtime.sinks.failures import writing
 from calanddet.runtime.sinks.lock import RunLock
 
@@ -61,15 +59,15 @@ class WorkDir:
             raise OutputError(f"{self.path} lacks {', '.join(missing)}: something removed it while the run wrote it")
         with writing(self.out_dir):
             for name in (*files, report):
-                _to_disk(self.file(name))
-            _to_disk(self.path)
+                to_disk(self.file(name))
+            to_disk(self.path)
             (self.out_dir / report).unlink(missing_ok=True)
-            _to_disk(self.out_dir)
+            to_disk(self.out_dir)
             for name in files:
                 self.file(name).replace(self.out_dir / name)
-            _to_disk(self.out_dir)
+            to_disk(self.out_dir)
             self.file(report).replace(self.out_dir / report)
-            _to_disk(self.out_dir)
+            to_disk(self.out_dir)
         self.close()
         return tuple(self.out_dir / name for name in (*files, report))
 
@@ -93,19 +91,3 @@ class WorkDir:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _to_disk(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk now."""
-    folder = path.is_dir()
-    if folder and sys.platform == "win32":
-        return
-    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        # Some network file systems refuse this for a folder, and write names through anyway.
-        if not (folder and error.errno in (errno.EINVAL, errno.ENOTSUP)):
-            raise
-    finally:
-        os.close(handle)

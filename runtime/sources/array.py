@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from calanddet.runtime.errors import InputError
+from calanddet.runtime.errors import InputError, OptionError
 from calanddet.runtime.georef import Georeference
 from calanddet.runtime.sources.protocol import SourceInfo
 from calanddet.runtime.types import Bool, Bytes, Pixels, Window
@@ -50,6 +50,8 @@ class ArraySource:
 
     def thumbnail(self, longest: int) -> Pixels:
         """See Source.thumbnail; every n-th pixel."""
+        if longest <= 0:
+            raise OptionError(f"a thumbnail needs a positive size, not {longest}")
         step = max(1, -(-max(self.info.shape) // longest))
         return Pixels(np.ascontiguousarray(self._rgb[::step, ::step]), self._valid[::step, ::step].copy())
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from rasterio.io import DatasetReader
 
+from calanddet.runtime.gsd import ground_size
 from calanddet.runtime.sources.bandreader import BandReader
 from calanddet.runtime.sources.bands import BandChoice
-from calanddet.runtime.sources.ground import georeference_of, ground_size
+from calanddet.runtime.sources.ground import georeference_of
 from calanddet.runtime.sources.protocol import SourceInfo
 from calanddet.runtime.sources.sampling import UNSEEN
 from calanddet.runtime.stretch import Stretch

@@ -13,14 +13,14 @@ _PICTURES = frozenset((".jpg", ".jpeg", ".jp2", ".j2k", ".png", ".webp", ".bmp")
 SUFFIXES = _RASTERS | _PICTURES
 """File names that count as imagery in a folder; a file named by itself may have any."""
 
-_PRODUCTS = ("_probability", "_mask", "_preview")
+_PRODUCTS = ("_probability", "_mask", "_preview", "_truth")
 
 
 def find_inputs(inputs: Sequence[str | Path]) -> list[Path]:
     """The images that `inputs` name, each once, in the order given; folders and globs sorted by name.
 
-    A folder gives the images directly in it, by suffix, without hidden files and without what an earlier run wrote
-    beside its input. A glob that the shell did not expand is expanded here; `**` goes into subfolders.
+    A folder gives the images directly in it, by suffix, without hidden files and without what an earlier run, or
+    `synth`, wrote beside its input. A glob that the shell did not expand is expanded here; `**` goes into subfolders.
     Raises InputError, naming them, for what does not exist, folders and globs without an image, and images whose names
     differ only in folder, suffix or case, since their outputs would collide.
     """

@@ -138,6 +138,46 @@ def test_an_interrupted_run_is_exit_130_and_leaves_nothing(tmp_path: Path) -> No
     assert not [path for path in out.rglob("*") if path.is_file()]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_nothing_of_its_own_and_all_that_was_there(
+    tmp_path: Path, image: Path, number: signal.Signals
+) -> None:
+    out, tiny = tmp_path / "out", write_echo_model(tmp_path / "tiny.onnx", tile=32)
+    words = ["run", str(tiny), "-o", str(out), "--overlap", "8", "--batch", "1"]
+    assert calanddet(*words, image).returncode == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    write_image(image, 3000, 2500)
+    call = [*CALL, *words, str(image), "--overwrite", "--progress", "json"]
+    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while not process.stderr.readline().startswith("{"):
+            assert process.poll() is None
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_results_that_cannot_be_printed_are_said(model: Path, image: Path, tmp_path: Path, unbuffered: str) -> None:
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    call = [*CALL, "run", str(model), str(image), "-o", str(tmp_path / "out")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert "No space left" in sentence(done)
+    assert "Exception ignored" not in done.stderr
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(call, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    os.close(writer)
+    assert "has gone" in sentence(done)
+    assert "Exception ignored" not in done.stderr
+
+
 def test_doctor_finds_the_cpu_and_tries_the_shipped_model() -> None:
     result = calanddet("doctor", "--json")
     findings = json.loads(result.stdout)

@@ -1,7 +1,9 @@
 import csv
 import os
+import pickle
 import re
 import signal
+import sys
 from dataclasses import replace
 
 import cv2
@@ -22,7 +24,7 @@ from calanddet.model.recipe import PUBLISHED_RECIPE, SMALL_DATA, Recipe
 from calanddet.model.training import BEST, CURVES, LAST, LOG, Plan, Trainer
 from calanddet.model.transfer import from_torchvision, transfer
 from calanddet.model.validation import Example, predict, validate
-from calanddet.runtime.errors import EngineError, ModelError, OptionError, OutputError
+from calanddet.runtime.errors import EngineError, MissingDependency, ModelError, OptionError, OutputError
 from calanddet.runtime.metrics import count
 from calanddet.runtime.pairs import find_pairs
 from helpers.networks import weights_by_rule
@@ -246,6 +248,21 @@ def test_transfer_takes_what_fits_and_says_what_does_not(tmp_path):
     torch.testing.assert_close(target.cls_head.head.weight, source.cls_head.head.weight)
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
+        (pickle.dumps(os.getcwd, protocol=2), "nothing of it was run"),
+    ],
+)
+def test_what_cannot_be_transferred_is_told_in_one_line(tmp_path, content, sentence):
+    (tmp_path / "c.pt").write_bytes(content)
+    with pytest.raises(ModelError, match=sentence) as caught:
+        transfer(CALandDet(TINY), tmp_path / "c.pt")
+    assert "\n" not in str(caught.value)
+
+
 def test_transfer_of_nothing_is_refused(tmp_path):
     torch.save({"w": torch.zeros(3)}, tmp_path / "c.pt")
     with pytest.raises(ModelError, match="nothing in"):
@@ -302,3 +319,34 @@ def test_the_command_trains_and_goes_on(tmp_path):
     assert second.exit_code == 0, second.output
     assert "resuming at step 2 of 3" in second.stderr
     assert [row["step"] for row in rows(tmp_path / "run")] == ["2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "sentence"),
+    [
+        (["--device", "abacus"], EngineError, "'abacus'"),
+        (["--epochs", "-3"], OptionError, "positive number, not -3"),
+        (["--epochs", "nan"], OptionError, "positive number"),
+        (["--seed", str(1 << 32)], OptionError, "seed must be 0 to 4294967295"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_do(tmp_path, words, error, sentence):
+    for split in ("train", "val"):
+        write_pairs(tmp_path / "data" / split, 1)
+    app = Typer()
+    app.command()(train)
+    done = CliRunner().invoke(app, [str(tmp_path / "data"), "-o", str(tmp_path / "run"), *words])
+    assert isinstance(done.exception, error)
+    assert sentence in str(done.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_torch_the_command_says_what_to_install(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("calanddet.model")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    app = Typer()
+    app.command()(train)
+    done = CliRunner().invoke(app, [str(tmp_path), "-o", str(tmp_path / "run")])
+    assert isinstance(done.exception, MissingDependency)
+    assert "pip install 'calanddet[train]'" in str(done.exception)

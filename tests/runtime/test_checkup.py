@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,17 @@ def test_a_missing_model_fails_the_self_test(monkeypatch: pytest.MonkeyPatch) ->
     assert "install calanddet again" in finding.said
 
 
+def test_a_package_that_cannot_be_imported_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "calanddet.runtime.engines.ort", raising=False)
+    findings = {finding.topic: finding for finding in checkup()}
+    for topic in ("onnxruntime", "self-test"):
+        assert findings[topic].needed
+        assert not findings[topic].good
+        assert "onnxruntime" in findings[topic].said
+    assert findings["rasters"].good
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_models_are_small_files_in_the_package(name: str) -> None:
     path = resolve_model(name)
@@ -35,6 +47,17 @@ def test_a_file_of_a_shipped_name_comes_first(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     (tmp_path / SHIPPED[0]).write_bytes(b"mine")
     assert resolve_model(SHIPPED[0]) == Path(SHIPPED[0])
+
+
+def test_a_folder_of_a_shipped_name_does_not_hide_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / SHIPPED[0]).mkdir()
+    assert resolve_model(SHIPPED[0]).is_file()
+
+
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(ModelError, match="File name too long"):
+        resolve_model("m" * 300)
 
 
 def test_another_name_is_refused_with_those_there_are() -> None:

@@ -75,7 +75,14 @@ def test_an_existing_name_with_brackets_is_a_name(tmp_path: Path) -> None:
 
 
 def test_what_an_earlier_run_wrote_is_left_out_of_a_folder(tmp_path: Path) -> None:
-    for name in ("area.tif", "area_probability.tif", "area_mask.tif", "area_preview.png", "other_mask.tif"):
+    for name in (
+        "area.tif",
+        "area_probability.tif",
+        "area_mask.tif",
+        "area_preview.png",
+        "area_truth.tif",
+        "other_mask.tif",
+    ):
         (tmp_path / name).touch()
     assert names(find_inputs([tmp_path])) == ["area.tif", "other_mask.tif"]
     assert names(find_inputs([tmp_path / "area_mask.tif"])) == ["area_mask.tif"]

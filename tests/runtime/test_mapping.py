@@ -3,6 +3,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pyogrio
 import pytest
 import rasterio
@@ -122,6 +123,35 @@ def test_a_finished_run_is_kept_and_another_is_not_replaced(
     assert other.report["parameters"]["threshold"] == 0.6
 
 
+def test_a_set_without_a_report_is_not_replaced(tmp_path: Path, model: Model) -> None:
+    source = write_image(tmp_path / "area.tif", blocky(5, 60, 90))
+    (first,) = run(model, source, tmp_path / "out")
+    first.files["report"].unlink()
+    with pytest.raises(OutputError, match="no report says which run made it"):
+        run(model, source, tmp_path / "out")
+    assert len(list((tmp_path / "out").iterdir())) == 5
+
+
+def test_whole_and_broken_numbers_ask_for_the_same_map(tmp_path: Path, model: Model) -> None:
+    source = write_image(tmp_path / "area.tif", blocky(5, 60, 90))
+    run(model, source, tmp_path / "out", options=MapOptions(threshold=1, min_area=0))
+    (again,) = run(model, source, tmp_path / "out", options=MapOptions(threshold=1.0, min_area=0.0))
+    assert again.kept
+
+
+def test_a_folder_that_no_file_system_takes_is_said(tmp_path: Path, model: Model) -> None:
+    with pytest.raises(OutputError, match="name too long"):
+        run(model, write_image(tmp_path / "area.tif", blocky(5, 60, 90)), tmp_path / ("o" * 300))
+
+
+def test_versions_are_those_of_the_modules(tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's onnxruntime is the distribution onnxruntime-gpu, a Jetson's OpenCV is none."""
+    monkeypatch.setattr(onnxruntime, "__version__", "9.9")
+    (result,) = run(model, write_image(tmp_path / "area.tif", blocky(5, 60, 90)), tmp_path / "out")
+    assert result.report["versions"]["onnxruntime"] == "9.9"
+    assert {"numpy", "cv2", "pyproj", "rasterio", "gdal"} <= set(result.report["versions"])
+
+
 def test_an_image_without_crs_is_mapped_in_pixels_and_says_so(
     tmp_path: Path, model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -188,7 +218,10 @@ def test_a_model_is_opened_by_path_or_name(tmp_path: Path) -> None:
     assert result.report["model"]["name"] == "echo"
 
 
-@pytest.mark.parametrize("change", [{"blend": "feather"}, {"threshold": 0.0}, {"bands": (1, 2)}, {"min_area": -1.0}])
+@pytest.mark.parametrize(
+    "change",
+    [{"blend": "feather"}, {"threshold": 0.0}, {"bands": (1, 2)}, {"min_area": -1.0}, {"min_area": float("inf")}],
+)
 def test_impossible_options_are_refused_before_anything_is_read(change: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         MapOptions(**change)  # type: ignore[arg-type]

@@ -44,6 +44,8 @@ def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:
         "lfs.onnx": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git-LFS"),
         "empty.onnx": (b"", "empty"),
         "text.onnx": (b"not a model at all", "not an ONNX"),
+        "last.pt": (b"PK\x03\x04 and so on", r"calanddet export .*last\.pt -o .*last\.onnx"),
+        "zipped.onnx": (b"PK\x03\x04 and so on", "checkpoint"),
     }
     for name, (content, word) in files.items():
         (tmp_path / name).write_bytes(content)
@@ -98,3 +100,8 @@ def test_a_plan_is_refused_until_it_can_be_run(tmp_path: Path) -> None:
 def test_impossible_options_are_refused(batch: int, threads: int) -> None:
     with pytest.raises(OptionError, match=r"\d"):
         EngineOptions(batch=batch, threads=threads)
+
+
+def test_azure_is_no_engine_since_the_cpu_would_run_under_its_name(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"no provider 'azure'; it has .*CPU"):
+        open_engine(write_echo_model(tmp_path / "m.onnx"), EngineOptions(name="azure"))

@@ -16,6 +16,7 @@ from rasterio.transform import Affine
 from shapely.geometry import Polygon, box, shape
 
 from calanddet.runtime.georef import Georeference
+from calanddet.runtime.gsd import ground_size
 from calanddet.runtime.polygons import Locator, Outlines, measure, outlines
 from calanddet.runtime.polygons.antimeridian import cut_at_antimeridian
 from calanddet.runtime.polygons.measure import Ellipsoid, ring_areas, ring_lengths
@@ -335,3 +336,10 @@ def test_measuring_needs_no_more_than_the_outlines() -> None:
         alone = measure(one, locator)
         assert alone.area_m2[0] == together.area_m2[n]
         assert alone.perimeter_m[0] == together.perimeter_m[n]
+
+
+@pytest.mark.parametrize("transform", [UTM.transform, Affine(0.2, -0.5, 500000, 0, -0.8, 3500000)])
+def test_the_locator_s_pixel_is_the_source_s(transform: Affine) -> None:
+    place = Georeference(UTM.crs, transform)
+    assert Locator(place, (20, 30)).gsd_m == ground_size(place, (20, 30))
+    assert ground_size(place, (20, 30)) == pytest.approx(abs(transform.determinant) ** 0.5, rel=1e-3)

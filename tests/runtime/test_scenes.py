@@ -306,6 +306,26 @@ def test_a_failure_leaves_nothing_behind_and_old_files_alone(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="file sizes cannot be limited")
+@pytest.mark.parametrize("short", [8, 1000, 5000, 60000])
+def test_a_disk_that_fills_at_any_moment_leaves_nothing(short: int, tmp_path: Path) -> None:
+    """Also in the last bytes, which GDAL writes when it closes, without an error."""
+    import resource
+
+    scene = Scene(3, (600, 700), 0.5, rim=True)
+    write_scene(scene, tmp_path / "whole.tif", mask_path=tmp_path / "whole_truth.tif")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    allowed = (tmp_path / "whole.tif").stat().st_size - short
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, hard))
+    try:
+        with pytest.raises(OutputError, match=r"the scene .*torn\.tif cannot be written"):
+            write_scene(scene, tmp_path / "torn.tif", mask_path=tmp_path / "torn_truth.tif")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
 def test_places_that_cannot_be_written_are_told(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")

@@ -13,8 +13,8 @@ from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
 from calanddet.runtime.georef import Georeference
+from calanddet.runtime.gsd import ground_size
 from calanddet.runtime.sources import SourceInfo, open_source
-from calanddet.runtime.sources.ground import ground_size
 from helpers.rasters import GRID, colours, write
 
 ROWS, COLS = 21, 34
@@ -113,7 +113,7 @@ def test_rational_polynomials_are_not_used_and_that_is_said(tmp_path: Path) -> N
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(path, "r+") as dataset:
         dataset.rpcs = rpc
     facts = info(path)
-    assert not facts.georeference.known
+    assert facts.georeference.crs is None
     assert facts.gsd_m is None
     assert said(facts, "RPC")
 
@@ -121,7 +121,7 @@ def test_rational_polynomials_are_not_used_and_that_is_said(tmp_path: Path) -> N
 @pytest.mark.parametrize("driver", ["GTiff", "PNG", "JPEG"])
 def test_a_picture_without_a_place(tmp_path: Path, driver: str) -> None:
     facts = info(write(tmp_path / "area", colours(ROWS, COLS), crs=None, transform=None, driver=driver))
-    assert not facts.georeference.known
+    assert facts.georeference.crs is None
     assert facts.georeference.transform == Affine.identity()
     assert facts.gsd_m is None
     assert said(facts, "no CRS: polygons will be in pixels")
@@ -142,14 +142,17 @@ def test_a_world_file_is_a_transform(tmp_path: Path) -> None:
 
 def test_a_crs_without_transform_places_nothing(tmp_path: Path) -> None:
     facts = info(write(tmp_path / "area.tif", colours(ROWS, COLS), transform=None))
-    assert not facts.georeference.known
+    assert facts.georeference.crs is None
     assert said(facts, "a CRS but no transform")
 
 
 def test_a_local_crs_is_not_the_earth(tmp_path: Path) -> None:
     facts = info(write(tmp_path / "area.tif", colours(ROWS, COLS), crs=CRS.from_wkt(LOCAL)))
-    assert (facts.georeference.crs, facts.georeference.transform) == (None, GRID)
-    assert said(facts, "not tied to the Earth")
+    assert facts.georeference.crs is not None
+    assert facts.georeference.crs.to_wkt().startswith('LOCAL_CS["site"')
+    assert facts.georeference.transform == GRID
+    assert facts.gsd_m is None
+    assert said(facts, "not tied to the Earth: polygons will be in pixels")
 
 
 def test_the_stretch_is_said(tmp_path: Path) -> None:

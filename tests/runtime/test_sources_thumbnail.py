@@ -8,6 +8,7 @@ import rasterio
 
 from calanddet.runtime.errors import OptionError
 from calanddet.runtime.sources import open_source
+from calanddet.runtime.sources.array import ArraySource
 from calanddet.runtime.types import Window
 from helpers.rasters import COLS, ROWS, assert_same, colours, holes, write
 
@@ -85,3 +86,5 @@ def test_a_thumbnail_of_no_size_is_refused(tmp_path: Path, longest: int) -> None
         pytest.raises(OptionError, match="positive"),
     ):
         source.thumbnail(longest)
+    with pytest.raises(OptionError, match="positive"):
+        ArraySource(np.zeros((5, 7, 3), np.uint8)).thumbnail(longest)

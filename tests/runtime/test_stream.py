@@ -1,3 +1,6 @@
+import os
+import signal
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -136,6 +139,41 @@ def test_an_interrupted_caller_stops_the_stream() -> None:
     with pytest.raises(KeyboardInterrupt):
         mapped(ArraySource(random_rgb(1, 900, 300)), engine, 0)
     assert no_stream_threads()
+    engine.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_an_interrupt_while_the_last_bands_are_written_waits_for_the_writer() -> None:
+    """All batches are with the engine, and the caller waits in the crew's end; emit must not be left running."""
+    interrupted = threading.Event()
+    rows: list[int] = []
+
+    def emit(row: int, band: Bytes) -> None:
+        rows.append(row)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        interrupted.set()
+
+    engine = NullEngine(batch=8)
+    with pytest.raises(KeyboardInterrupt):
+        stream(
+            ArraySource(random_rgb(1, 200, 210)),
+            engine,
+            TileGrid.cover((200, 210), 224, 0),
+            rule=RULES["cut"],
+            emit=emit,
+        )
+    assert interrupted.is_set()
+    assert rows == [0]
+    assert no_stream_threads()
+    engine.close()
+
+
+def test_the_cause_of_a_failure_comes_with_it() -> None:
+    engine = Failing(batch=2)
+    with pytest.raises(EngineError) as caught:
+        mapped(ArraySource(random_rgb(1, 2000, 900)), engine, 0)
+    assert isinstance(caught.value.__cause__, ValueError)
     engine.close()
 
 

@@ -156,6 +156,22 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
         WorkDir(tmp_path / "file" / "maps", "area")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="file sizes cannot be limited")
+def test_a_disk_without_room_for_the_lock_is_left_as_it_was(tmp_path: Path) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OutputError):
+            WorkDir(tmp_path, "area")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+    committed(tmp_path, "new")
+    assert contents(tmp_path) == complete("new")
+
+
 def test_space_can_be_asked_for_beforehand(tmp_path: Path) -> None:
     require_space(tmp_path / "not" / "yet", 1)
     with pytest.raises(OutputError, match="the disk is full"):

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from enum import Enum
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 from calanddet.cli.outcome import INTERRUPTED
 from calanddet.cli.progress import ProgressKind, shown
 from calanddet.cli.table import print_table
-from calanddet.runtime.errors import InputError, OptionError
+from calanddet.runtime.errors import InputError, MissingDependency, OptionError
 
 if TYPE_CHECKING:
     from calanddet.model.network import NetworkConfig
@@ -52,6 +53,7 @@ def train(
     progress: Annotated[ProgressKind, typer.Option(help="How progress is shown on stderr.")] = ProgressKind.auto,
 ) -> None:
     """Train on image and mask pairs; killed at any moment, the same command goes on."""
+    _need_torch()
     pairs = {split: _pairs(data, split) for split in ("train", "val")}
     length = _steps(recipe, steps, epochs, images=len(pairs["train"]), batch=batch)
     chosen = _recipe(recipe, steps=length, batch=batch, lr=lr, scenes=scenes)
@@ -65,6 +67,13 @@ def train(
     if teacher is not None:
         _teach(trainer, teacher)
     _run(trainer, pairs, progress)
+
+
+def _need_torch() -> None:
+    try:
+        import calanddet.model.training  # noqa: F401
+    except ImportError as error:
+        raise MissingDependency(f"train needs {error.name}: pip install 'calanddet[train]'") from error
 
 
 def _pairs(data: Path, split: str) -> "list[Pair]":
@@ -82,6 +91,8 @@ def _steps(recipe: RecipeName, steps: int | None, epochs: float | None, *, image
     if steps is not None and epochs is not None:
         raise OptionError("--steps and --epochs say the same thing: give one of them")
     if epochs is not None:
+        if not 0.0 < epochs < inf:
+            raise OptionError(f"--epochs must be a positive number, not {epochs}")
         return max(1, round(epochs * images / (batch or RECIPES[recipe.value].batch)))
     return RECIPES[recipe.value].steps if steps is None else steps
 
