@@ -16,7 +16,6 @@ from calanddet.model.chart import draw_curves
 from calanddet.model.checkpoint import save_checkpoint
 from calanddet.model.data import Batches, Corpus, batches_from
 from calanddet.model.ema import MovingAverage
-from calanddet.model.interrupt import Interruption, deferred
 from calanddet.model.loss import Loss, distillation, segmentation_and_presence
 from calanddet.model.network import TILE, CALandDet, NetworkConfig, normalise
 from calanddet.model.optimizer import Optimizer
@@ -25,6 +24,7 @@ from calanddet.model.runlog import Progress, RunLog, figures
 from calanddet.model.start import begin_scaled
 from calanddet.model.validation import Example, validate
 from calanddet.runtime.errors import EngineError, ModelError, OptionError, OutputError
+from calanddet.runtime.interrupt import Interruption, deferred
 from calanddet.runtime.replace import replaced
 
 __all__ = ["BEST", "CURVES", "LAST", "LOG", "STATE", "Plan", "Trainer"]

@@ -2,13 +2,13 @@
 
 import ctypes
 import importlib.util
-import os
 import platform
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,16 @@ def checkup() -> list[Finding]:
         _tensorrt,
         _self_test,
     ]
-    return [check() for check in checks]
+    return [_found(check) for check in checks]
+
+
+def _found(check: Callable[[], Finding]) -> Finding:
+    """The finding of a check; a package that cannot be imported is one too: `run` needs all that are imported here."""
+    try:
+        return check()
+    except ImportError as error:
+        topic = check.__name__.strip("_").replace("_", "-")
+        return Finding(topic, False, f"a package cannot be imported ({error}): install calanddet again", needed=True)
 
 
 def _python() -> Finding:
@@ -61,10 +70,10 @@ def _processor() -> Finding:
 
 def _memory() -> Finding:
     try:
-        pages, size = os.sysconf("SC_AVPHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
+        facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        free = int(facts["MemAvailable"].split()[0]) / 2**20
+    except (OSError, ValueError, KeyError):  # not Linux
         return Finding("memory", True, "this system does not say how much is free")
-    free = pages * size / 2**30
     return Finding("memory", free >= 1.5, f"{free:.1f} GiB free; a run takes up to 1.5 GiB")
 
 
@@ -86,8 +95,10 @@ def _gdal() -> Finding:
 def _onnxruntime() -> Finding:
     import onnxruntime as ort
 
-    providers = ", ".join(name.removesuffix("ExecutionProvider") for name in ort.get_available_providers())
-    return Finding("ONNX Runtime", True, f"{ort.__version__} with {providers}", needed=True)
+    from calanddet.runtime.engines.ort import providers
+
+    names = ", ".join(name.removesuffix("ExecutionProvider") for name in providers())
+    return Finding("ONNX Runtime", True, f"{ort.__version__} with {names}", needed=True)
 
 
 def _driver() -> Finding:

@@ -3,11 +3,12 @@
 import json
 import logging
 import platform
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
-from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -54,6 +55,10 @@ GDAL_CACHE = 64 * 2**20
 so the cache only has to hold what one read needs, not a row of blocks for the next."""
 
 
+MOST_NAMED = 5
+"""Failed inputs that one sentence names; each has been logged with its reason before."""
+
+
 @dataclass(frozen=True, slots=True)
 class MapOptions:
     """How a map is made.
@@ -76,8 +81,8 @@ class MapOptions:
             threshold_byte(self.threshold)
         if self.bands is not None and len(self.bands) != 3:
             raise OptionError(f"bands are three numbers, not {len(self.bands)}")
-        if not self.min_area >= 0.0:
-            raise OptionError(f"the smallest area is at least 0, not {self.min_area}")
+        if not 0.0 <= self.min_area < inf:
+            raise OptionError(f"the smallest area is a finite number of at least 0, not {self.min_area}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +121,12 @@ def run(
     for path in paths:
         try:
             results.append(_map(model, path, Path(out), options, progress))
-        except OutputError:  # the others would fail in the same way
-            raise
         except CalanddetError as error:
             _log.error("%s", error)
-            failures.append(str(error))
+            failures.append(path.name)
     if failures:
-        raise IncompleteError(f"{len(failures)} of {len(paths)} inputs were not mapped: {'; '.join(failures)}", results)
+        named = ", ".join(failures[:MOST_NAMED]) + (" and others" if len(failures) > MOST_NAMED else "")
+        raise IncompleteError(f"{len(failures)} of {len(paths)} inputs were not mapped: {named}", results)
     return results
 
 
@@ -133,21 +137,22 @@ def _map(model: Model, path: Path, out: Path, options: MapOptions, progress: Pro
         if is_same_finished_run(out / names.report, job.fingerprint) and not options.overwrite:
             _log.warning("%s was mapped in the same way before; its files in %s are kept", path, out)
             return _result(out, names, kept=True)
-        if not options.overwrite:
-            _refuse_to_replace(out, names)
-        for note in job.notes:
-            _log.warning("%s: %s", path, note)
         with WorkDir(out, source.info.name) as work:
+            if not options.overwrite:  # asked once no other run can finish here
+                _refuse_to_replace(out, names)
+            for note in job.notes:
+                _log.warning("%s: %s", path, note)
             job.make(work, names, progress)
         return _result(out, names, kept=False)
 
 
 def _refuse_to_replace(out: Path, names: OutputNames) -> None:
+    told = (out / names.report).exists()
+    origin = "from another input, model or setting" if told else "and no report says which run made it"
     for name in (*names.files, names.report):
         if (out / name).exists():
             raise OutputError(
-                f"{out / name} is there already, from another input, model or setting: "
-                "give another folder, or --overwrite to replace it"
+                f"{out / name} is there already, {origin}: give another folder, or --overwrite to replace it"
             )
 
 
@@ -171,7 +176,8 @@ class _Job:
     @property
     def parameters(self) -> dict[str, Any]:
         """What decides the bytes, beside the input and the model."""
-        made = asdict(self.options) | {"threshold": self.threshold, "batch": self.model.engine.batch}
+        numbers = {"threshold": float(self.threshold), "min_area": float(self.options.min_area)}
+        made = asdict(self.options) | numbers | {"batch": self.model.engine.batch}
         made.pop("overwrite")
         return made
 
@@ -276,6 +282,7 @@ def _gsd_note(gsd_m: float | None, known: tuple[float, float]) -> tuple[str, ...
 
 
 def _versions() -> dict[str, str]:
-    packages = ("numpy", "onnxruntime", "opencv-python-headless", "pyproj", "rasterio")
-    found = {package: version(package) for package in packages}
+    """Of what was imported, by module: a distribution may have another name, such as onnxruntime-gpu."""
+    modules = {name: sys.modules.get(name) for name in ("numpy", "onnxruntime", "cv2", "pyproj", "rasterio")}
+    found = {name: str(module.__version__) for name, module in modules.items() if module is not None}
     return {"calanddet": __version__, "python": platform.python_version(), "gdal": rasterio.__gdal_version__, **found}

@@ -19,7 +19,7 @@ ROOMS = {
 
 RUNTIME_LEVELS = [
     {"errors", "types", "spec"},
-    {"tiling", "blend", "stretch", "metrics", "pairs", "georef", "gsd", "replace"},
+    {"tiling", "blend", "stretch", "metrics", "pairs", "georef", "interrupt", "gsd", "replace"},
     {"scenes"},
     {"cuda", "sources", "mosaic", "polygons", "catalog"},
     {"sinks"},

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 import numpy as np
 
 from calanddet.runtime.engines.protocol import EngineInfo
-from calanddet.runtime.engines.worker import Worker
+from calanddet.runtime.engines.worker import WAITING, Worker
 from calanddet.runtime.spec import SCALE, ModelSpec
 from calanddet.runtime.types import Bytes, Prediction
 
@@ -17,7 +17,7 @@ class NullEngine:
 
     def __init__(self, *, batch: int = 8, channel: int = 0, tile: int = 224) -> None:
         self.spec = ModelSpec(name="null", tile=tile, precision="uint8")
-        self.info = EngineInfo(engine="null", device="cpu", precision="uint8", model_sha256="0" * 64)
+        self.info = EngineInfo(engine="null", device="cpu", precision="uint8", model_sha256="0" * 64, in_flight=WAITING)
         self.batch = batch
         self._channel = channel
         self._worker = Worker("null", (batch, tile, tile, 3), self._infer)

@@ -10,15 +10,25 @@ from typing import Any
 import onnxruntime as ort
 
 from calanddet.runtime.engines.protocol import EngineInfo
-from calanddet.runtime.engines.worker import Worker
+from calanddet.runtime.engines.worker import WAITING, Worker
 from calanddet.runtime.errors import EngineError, ModelError
 from calanddet.runtime.spec import METADATA_KEY, ModelSpec
 from calanddet.runtime.types import Bytes, Prediction
 
-__all__ = ["OrtEngine", "OrtOptions", "usable_cores"]
+__all__ = ["OrtEngine", "OrtOptions", "providers", "usable_cores"]
 
 CPU = "CPUExecutionProvider"
+AZURE = "AzureExecutionProvider"
+"""In every build, but no device: it calls a web service for operators of its own, and the CPU runs all others."""
 LFS_MARK = b"version https://git-lfs"
+CHECKPOINT_MARKS = (b"PK\x03\x04", b"\x80\x02")
+"""How files of torch.save begin: a zip archive, a pickle before PyTorch 1.6."""
+CHECKPOINT_SUFFIXES = frozenset((".pt", ".pth", ".ckpt"))
+
+
+def providers() -> tuple[str, ...]:
+    """Full names of the providers in this ONNX Runtime that run a model on this machine."""
+    return tuple(name for name in ort.get_available_providers() if name != AZURE)
 
 
 def usable_cores() -> int:
@@ -57,6 +67,7 @@ class OrtEngine:
             precision=self.spec.precision,
             model_sha256=sha256(data).hexdigest(),
             threads=threads if on_cpu else 0,
+            in_flight=WAITING,
         )
         self._worker = Worker("ONNX Runtime", (self.batch, self.spec.tile, self.spec.tile, 3), self._infer)
 
@@ -87,14 +98,19 @@ def _model_bytes(path: Path) -> bytes:
         raise ModelError(f"{path} is a Git-LFS pointer, not the model itself: run `git lfs pull` where it came from")
     if not data:
         raise ModelError(f"the model {path} is empty: copy or export it again")
+    if data.startswith(CHECKPOINT_MARKS) or path.suffix.lower() in CHECKPOINT_SUFFIXES:
+        raise ModelError(
+            f"{path} looks like a PyTorch checkpoint, not an ONNX: run "
+            f"`calanddet export {path} -o {path.with_suffix('.onnx')}` and use what it writes"
+        )
     return data
 
 
 def _provider(name: str) -> str:
-    available = ort.get_available_providers()
+    available = providers()
     for candidate in available:
         if name.lower() in (candidate.lower(), candidate.removesuffix("ExecutionProvider").lower()):
-            return str(candidate)
+            return candidate
     names = ", ".join(p.removesuffix("ExecutionProvider") for p in available)
     raise EngineError(f"this ONNX Runtime has no provider {name!r}; it has {names}")
 
@@ -129,9 +145,11 @@ def _spec(path: Path, session: Any) -> ModelSpec:
 
 def _check_contract(path: Path, session: Any, tile: int) -> None:
     """The names, types and shapes of the ONNX contract; the batch must be free."""
-    inputs = [(v.name, v.type, list(v.shape[1:]), isinstance(v.shape[0], int)) for v in session.get_inputs()]
+    inputs = [
+        (v.name, v.type, list(v.shape[1:]), [isinstance(n, int) for n in v.shape[:1]]) for v in session.get_inputs()
+    ]
     outputs = [(v.name, v.type, list(v.shape[1:])) for v in session.get_outputs()]
-    wanted_in = [("tiles", "tensor(uint8)", [tile, tile, 3], False)]
+    wanted_in = [("tiles", "tensor(uint8)", [tile, tile, 3], [False])]
     wanted_out = [("probability", "tensor(uint8)", [tile, tile]), ("presence", "tensor(float)", [])]
     if inputs != wanted_in or outputs != wanted_out:
         found = ", ".join(f"{name} {kind}" for name, kind, *_ in [*inputs, *outputs])

@@ -14,8 +14,8 @@ __all__ = ["Engine", "EngineInfo"]
 class EngineInfo:
     """Which hardware does the work and at which precision, for the report and the line that the user sees.
 
-    model_sha256: of the model file; threads: of a CPU, 0 elsewhere; in_flight: how many batches may be submitted before
-    the first result is taken; reason: why this engine, where it is not what was asked for.
+    model_sha256: of the model file; threads: of a CPU, 0 elsewhere; in_flight: most batches that are submitted
+    and whose results are not yet taken, at least 1; reason: why this engine, where it is not what was asked for.
     """
 
     engine: str

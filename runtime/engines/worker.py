@@ -6,7 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from calanddet.runtime.errors import CalanddetError, EngineError
 from calanddet.runtime.types import Bytes, Prediction
 
-__all__ = ["Worker"]
+__all__ = ["WAITING", "Worker"]
+
+WAITING = 2
+"""Batches to keep in flight: one that is computed, and one that waits, so that the next starts at once."""
 
 
 class Worker:

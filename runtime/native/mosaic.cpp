@@ -18,7 +18,7 @@ using Weights = nb::ndarray<const std::uint16_t, nb::ndim<1>, nb::c_contig, nb::
 using Valid = nb::ndarray<const bool, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Band = nb::ndarray<std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
 #define CALANDDET_WIDE __attribute__((target_clones("avx2", "default")))
 #else
 #define CALANDDET_WIDE

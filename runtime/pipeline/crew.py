@@ -17,25 +17,43 @@ class Crew:
         self._on_failure = on_failure
         self._lock = threading.Lock()
         self._first: BaseException | None = None
-        self._threads: list[threading.Thread] = []
+        self._members: list[tuple[threading.Thread, threading.Event]] = []
 
     def start(self, name: str, work: Callable[[], None]) -> None:
         """Run `work` in a thread of that name."""
-        thread = threading.Thread(target=self._guard, args=(work,), name=f"calanddet-{name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        done = threading.Event()
+        thread = threading.Thread(target=self._guard, args=(work, done), name=f"calanddet-{name}", daemon=True)
+        self._members.append((thread, done))
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more threads
+            self._members.pop()
+            raise
 
-    def _guard(self, work: Callable[[], None]) -> None:
+    def _guard(self, work: Callable[[], None], done: threading.Event) -> None:
         try:
             work()
         except BaseException as error:  # carried to the caller's thread, which raises it
             self._fail(error)
+        finally:
+            done.set()
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             if self._first is None and not isinstance(error, Aborted):
                 self._first = error
         self._on_failure()
+
+    def _join(self) -> None:
+        """Wait for every thread, also where Ctrl-C arrives meanwhile: they hold what the caller closes next."""
+        while True:
+            try:
+                for thread, done in self._members:
+                    done.wait()  # an interrupted join would take the thread for dead, up to Python 3.12 at least
+                    thread.join()
+                return
+            except KeyboardInterrupt as error:
+                self._fail(error)
 
     def __enter__(self) -> "Crew":
         return self
@@ -45,7 +63,6 @@ class Crew:
     ) -> None:
         if error is not None:
             self._fail(error)
-        for thread in self._threads:
-            thread.join()
+        self._join()
         if self._first is not None and self._first is not error:
-            raise self._first from None
+            raise self._first from self._first.__cause__  # in place of an Aborted, which says nothing

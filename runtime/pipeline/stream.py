@@ -4,7 +4,8 @@
     source -> strips ->      batches -> engine ->     results -> mosaic -> emit
     tiles -> batches
 
-Two channels join them, and a third brings the batch arrays back. All order is fixed by the reader, and sums are
+Two channels join them, a third brings the batch arrays back, and a fourth holds as many permits as the engine takes
+batches at a time. All order is fixed by the reader, and sums are
 integers, so no bytes depend on which thread is first.
 """
 
@@ -62,14 +63,17 @@ class _Stream:
         self.cutter = Cutter(grid, Strips(source, grid.rows.tile, self.stats.stages), engine.batch, self.stats.stages)
         in_flight = engine.info.in_flight
         self.ready: Channel[Parcel] = Channel(AHEAD)
-        self.sent: Channel[_Sent] = Channel(in_flight)
+        self.sent: Channel[_Sent] = Channel(AHEAD + in_flight)
+        self.permits: Channel[bool] = Channel(in_flight)
+        for _ in range(in_flight):
+            self.permits.put(True)
         arrays = AHEAD + in_flight + 3  # one each in the hands of the reader, the feeder and the writer
         self.free: Channel[Bytes] = Channel(arrays)
         for _ in range(arrays):
             self.free.put(np.zeros((engine.batch, grid.rows.tile, grid.cols.tile, 3), np.uint8))
 
     def abort(self) -> None:
-        for channel in (self.ready, self.sent, self.free):
+        for channel in (self.ready, self.sent, self.permits, self.free):
             channel.abort()
 
     def read(self) -> None:
@@ -91,7 +95,10 @@ class _Stream:
                 parcel = self.ready.get()
             if parcel is None:
                 break
-            result = None if parcel.tiles is None else self.engine.submit(parcel.tiles)
+            result = None
+            if parcel.tiles is not None:
+                self.permits.get()
+                result = self.engine.submit(parcel.tiles)
             self.sent.put(_Sent(parcel, result))
         self.sent.close()
 
@@ -109,6 +116,7 @@ class _Stream:
             if sent.result is not None:
                 with stages.timed("inference"):
                     prediction = sent.result.result()
+                self.permits.put(True)
                 self._count(sent.parcel, prediction)
             self._stitch(mosaic, sent.parcel, prediction)
             if sent.parcel.tiles is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from calanddet.runtime.errors import OptionError, OutputError
+from calanddet.runtime.interrupt import deferred
 from calanddet.runtime.replace import to_disk
 from calanddet.runtime.sinks.failures import writing
 from calanddet.runtime.sinks.lock import RunLock
@@ -52,6 +53,7 @@ class WorkDir:
         A report says that its set is complete, so the order is: every file is on the disk; the old report goes; the
         files take their names, one atomic rename each; the new report takes its name. Whenever the power goes, the
         files beside a report are those that it tells of; without one, the set is not complete and is made again.
+        Ctrl-C and SIGTERM wait until the names are taken, and are raised as KeyboardInterrupt then.
         Raises OutputError, naming what happened; the set is then without a report or still the earlier one.
         """
         missing = [name for name in (*files, report) if not self.file(name).is_file()]
@@ -61,15 +63,21 @@ class WorkDir:
             for name in (*files, report):
                 to_disk(self.file(name))
             to_disk(self.path)
-            (self.out_dir / report).unlink(missing_ok=True)
-            to_disk(self.out_dir)
-            for name in files:
-                self.file(name).replace(self.out_dir / name)
-            to_disk(self.out_dir)
-            self.file(report).replace(self.out_dir / report)
-            to_disk(self.out_dir)
+            with deferred() as interruption:
+                self._rename(files, report)
         self.close()
+        if interruption.asked:
+            raise KeyboardInterrupt
         return tuple(self.out_dir / name for name in (*files, report))
+
+    def _rename(self, files: Sequence[str], report: str) -> None:
+        (self.out_dir / report).unlink(missing_ok=True)
+        to_disk(self.out_dir)
+        for name in files:
+            self.file(name).replace(self.out_dir / name)
+        to_disk(self.out_dir)
+        self.file(report).replace(self.out_dir / report)
+        to_disk(self.out_dir)
 
     def close(self) -> None:
         """Remove the partial folder and let other runs in; idempotent."""

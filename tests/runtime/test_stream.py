@@ -215,3 +215,28 @@ def test_predict_maps_an_array() -> None:
         with pytest.raises(InputError, match="float64"):
             model.predict(np.zeros((4, 5, 3)))  # type: ignore[arg-type]
     np.testing.assert_array_equal(result, np.where(valid, np.minimum(image[..., 1], 254), 255))
+
+
+def test_no_more_batches_are_in_flight_than_the_engine_takes() -> None:
+    class Counting(NullEngine):
+        waiting = most = 0
+
+        def submit(self, tiles: Bytes) -> "Future[Prediction]":
+            self.waiting += 1
+            self.most = max(self.most, self.waiting)
+            future = super().submit(tiles)
+            taken = future.result
+
+            def result(timeout: float | None = None) -> Prediction:
+                prediction = taken(timeout)
+                self.waiting -= 1
+                return prediction
+
+            future.result = result  # type: ignore[method-assign]
+            return future
+
+    engine = Counting(batch=1)
+    mapped(ArraySource(random_rgb(4, 900, 900)), engine, 0)
+    engine.close()
+    assert engine.most == engine.info.in_flight
+    assert engine.waiting == 0

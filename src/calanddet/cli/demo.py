@@ -12,6 +12,8 @@ __all__ = ["demo"]
 MODEL = "calanddet-edge"
 SHAPE = (3072, 4096)
 GSD_M = 0.5
+MIN_AREA_M2 = 25.0
+"""Specks below this make no polygon; the mask, and so the comparison with the truth, keeps them."""
 
 
 def demo(
@@ -36,8 +38,9 @@ def demo(
         with shown("making the scene", "rows", progress) as update:
             scene = Scene(seed=seed, shape=SHAPE, gsd_m=GSD_M, rim=True)
             write_scene(scene, image, mask_path=truth, overwrite=overwrite, progress=update)
+        options = MapOptions(min_area=MIN_AREA_M2, overwrite=overwrite)
         with shown("mapping", "tiles", progress) as update:
-            (result,) = run(model, image, out / "map", options=MapOptions(overwrite=overwrite), progress=update)
+            (result,) = run(model, image, out / "map", options=options, progress=update)
     agreement = compare_masks(result.files["mask"], truth)
     figures = f"IoU {agreement.iou:.3f}, precision {agreement.precision:.3f}, recall {agreement.recall:.3f}"
     print_table([*result_rows(result), ("scene", str(image)), ("truth", str(truth)), ("against the truth", figures)])

@@ -14,6 +14,7 @@ def doctor(
     import json
 
     from calanddet.runtime.checkup import checkup
+    from calanddet.runtime.errors import CalanddetError
 
     findings = checkup()
     if as_json:
@@ -22,5 +23,6 @@ def doctor(
         width = max(len(finding.topic) for finding in findings)
         for finding in findings:
             print(f"{'ok ' if finding.good else '-- '} {finding.topic:<{width}}  {finding.said}")
-    if any(finding.needed and not finding.good for finding in findings):
-        raise typer.Exit(1)
+    amiss = [finding.topic for finding in findings if finding.needed and not finding.good]
+    if amiss:
+        raise CalanddetError(f"models cannot run here, for what was found about {', '.join(amiss)}")

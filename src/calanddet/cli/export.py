@@ -35,7 +35,9 @@ class OutputsName(str, Enum):
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A state_dict saved with torch.save.")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="A state_dict saved with torch.save, or the name of a shipped one: calanddet-edge.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The model to write, a name that ends with .onnx.")],
     precision: Annotated[
         PrecisionName, typer.Option(help="fp32 for CPUs; fp16 for TensorRT and other GPU engines.")
@@ -64,13 +66,14 @@ def export(
     try:
         from calanddet.export.onnx_file import export_onnx
         from calanddet.export.options import ExportOptions
+        from calanddet.model.catalog import resolve_checkpoint
     except ImportError as error:
         raise MissingDependency(f"export needs {error.name}: pip install 'calanddet[export]'") from error
 
     # An empty name stands for the one that the checkpoint's shape has.
     spec = ModelSpec(name=name or "", gsd_m=(gsd_min, gsd_max), threshold=threshold, trained_on=trained_on)
     options = ExportOptions(precision=precision.value, storage=storage.value, outputs=outputs.value)
-    report = export_onnx(checkpoint, out, options=options, spec=spec, overwrite=overwrite)
+    report = export_onnx(resolve_checkpoint(checkpoint), out, options=options, spec=spec, overwrite=overwrite)
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

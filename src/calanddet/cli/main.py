@@ -1,5 +1,6 @@
 """The command line: one small file a command; a command's folder is imported when the command runs."""
 
+import signal
 import sys
 from typing import Annotated
 
@@ -44,6 +45,7 @@ def options(
 
 def main() -> None:
     """The entry point of the `calanddet` script; `--debug` is understood anywhere on the line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is unfinished is cleared away
     arguments = sys.argv[1:]
     if "--debug" in arguments:
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]

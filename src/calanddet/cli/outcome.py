@@ -2,32 +2,36 @@
 
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
 import typer
 
-from calanddet.runtime.errors import CalanddetError
+from calanddet.runtime.errors import CalanddetError, OptionError, OutputError
 
 __all__ = ["FAILED", "INTERRUPTED", "notices", "reported"]
 
 FAILED = 1
+MISUSED = 2
 INTERRUPTED = 130
 
 P = ParamSpec("P")
 
 
 def reported(command: Callable[P, None]) -> Callable[P, None]:
-    """The command with failures told in one sentence on stderr: exit 1 for an error, 130 when interrupted."""
+    """The command with failures told in one sentence on stderr: exit 1, 2 for wrong usage, 130 when stopped."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
+            _flush()
         except KeyboardInterrupt:
-            print("calanddet: interrupted; nothing was left under a final name", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
+            _stop()
+        except OptionError as error:
+            _fail(str(error), error, MISUSED)
         except CalanddetError as error:
             _fail(str(error), error)
         except BrokenPipeError as error:
@@ -47,7 +51,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
 
 def notices() -> None:
     """Show the package's own warnings on stderr, a line each; those of GDAL come as errors where they matter."""
-    handler = logging.StreamHandler()
+    handler = _Notices()
     handler.setFormatter(logging.Formatter("calanddet: %(message)s"))
     logger = logging.getLogger("calanddet")
     logger.handlers = [handler]
@@ -55,8 +59,41 @@ def notices() -> None:
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)
 
 
-def _fail(sentence: str, error: Exception) -> None:
+class _Notices(logging.Handler):
+    """Prints to what stderr is at that moment: a progress bar puts itself in its place, and stays below the line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        print(self.format(record), file=sys.stderr)
+
+
+def _flush() -> None:
+    """Hand on what was printed while a failure can still be told; at its exit Python would tell it in its own way."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OutputError(f"the results cannot be printed: {error.strerror}") from error
+
+
+def _stop() -> None:
+    print("calanddet: interrupted; nothing unfinished was left under a final name", file=sys.stderr)
+    raise typer.Exit(INTERRUPTED) from None
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: an extension that is being imported turns it into an ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _fail(sentence: str, error: Exception, code: int = FAILED) -> None:
+    if _interrupted(error):
+        _stop()
     if "--debug" in sys.argv:
         raise error
     print(f"calanddet: {sentence}", file=sys.stderr)
-    raise typer.Exit(FAILED) from None
+    raise typer.Exit(code) from None

@@ -26,7 +26,10 @@ class ProgressKind(str, Enum):
 
 @contextmanager
 def shown(label: str, unit: str, kind: ProgressKind) -> Iterator[Progress]:
-    """A function that takes (done, total) and shows it; call it from any one thread."""
+    """A function that takes (done, total) and shows it; call it from any one thread.
+
+    Where `done` falls, the next piece of work has begun, whose rate is its own.
+    """
     if kind is ProgressKind.json:
         yield _json_lines(label, unit)
     elif kind is ProgressKind.bar or (kind is ProgressKind.auto and sys.stderr.isatty()):
@@ -37,12 +40,15 @@ def shown(label: str, unit: str, kind: ProgressKind) -> Iterator[Progress]:
 
 
 def _json_lines(label: str, unit: str) -> Progress:
-    started = time.monotonic()
-    last = 0.0
+    started = updated = time.monotonic()
+    last, before = 0.0, 0
 
     def update(done: int, total: int) -> None:
-        nonlocal last
+        nonlocal started, updated, last, before
         now = time.monotonic()
+        if done < before:
+            started = updated
+        updated, before = now, done
         if now - last < EVERY_S and done < total:
             return
         last = now
@@ -81,6 +87,8 @@ def _bar(label: str, unit: str) -> Iterator[Progress]:
         task = progress.add_task(label, total=None)
 
         def update(done: int, total: int) -> None:
+            if done < progress.tasks[0].completed:
+                progress.reset(task)
             progress.update(task, completed=done, total=total)
 
         yield update

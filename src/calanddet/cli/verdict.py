@@ -17,7 +17,7 @@ def result_rows(result: "MapResult") -> list[tuple[str, str]]:
     size = f"{image['width']} x {image['height']} pixels"
     ground = "" if image["gsd_m"] is None else f" at {image['gsd_m']:.3g} m"
     area = f"{found['area_px']:,} pixels" if found["area_m2"] is None else f"{found['area_m2']:,.0f} m2"
-    dropped = f", {found['dropped']} smaller ones left out" if found["dropped"] else ""
+    dropped = f", {found['dropped']:,} smaller ones left out" if found["dropped"] else ""
     pace = f"{speed['tiles_per_s']:.1f} tiles/s, {speed['mpx_per_s']:.2f} Mpx/s"
     flown = "" if speed["km2_per_h"] is None else f", {speed['km2_per_h']:,.1f} km2/h"
     threads = f", {engine['threads']} threads" if engine["threads"] else ""

@@ -1,4 +1,4 @@
-"""Interruption between steps instead of within one, so that what is saved then is whole."""
+"""Interruption between steps instead of within one, so that what is saved or renamed then is whole."""
 
 import signal
 import threading
