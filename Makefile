@@ -27,6 +27,7 @@ lint: $(VENV)/.dev
 
 type: $(VENV)/.dev
 	$(VENV)/bin/mypy
+	MYPYPATH=src:tests $(VENV)/bin/mypy tests
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m calanddet.benchmarks.stitching

@@ -4,14 +4,13 @@ import json
 
 import pytest
 
-from calanddet.cli import progress
 from calanddet.cli.progress import ProgressKind, shown
 
 
 def test_each_input_has_its_own_rate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Two inputs of 10 and 20 tiles at 1 tile a second: the second one's rate does not count the first one's time."""
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr("calanddet.cli.progress.time.monotonic", lambda: now)
     with shown("mapping", "tiles", ProgressKind.json) as update:
         for total in (10, 20):
             for done in range(5, total + 1, 5):

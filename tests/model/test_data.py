@@ -1,4 +1,6 @@
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,17 +18,17 @@ STRONG = SMALL_DATA.augmentation
 
 
 @pytest.fixture
-def corpus(tmp_path):
+def corpus(tmp_path: Path) -> Any:
     return Corpus.load(find_pairs(write_pairs(tmp_path, 4)))
 
 
-def brown(rgb):
+def brown(rgb: Any) -> Any:
     """Where painted images show a landslide: more red than green."""
     return rgb[:, :, 0] > rgb[:, :, 1]
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_mask_follows_the_image_through_every_turn_and_scale(seed):
+def test_the_mask_follows_the_image_through_every_turn_and_scale(seed: int) -> None:
     rng = np.random.default_rng(seed)
     rgb, truth = crop(rng, Picture.of(*painted(seed, 170, 310)), TILE, STRONG)
     assert rgb.shape == (TILE, TILE, 3)
@@ -34,13 +36,13 @@ def test_the_mask_follows_the_image_through_every_turn_and_scale(seed):
     assert np.mean(brown(rgb) == truth) > 0.98
 
 
-def test_crops_of_the_published_recipe_are_pixels_of_the_image():
+def test_crops_of_the_published_recipe_are_pixels_of_the_image() -> None:
     picture = Picture.of(*painted(3, 140, 200))
     rgb, _ = crop(np.random.default_rng(5), picture, TILE, PUBLISHED_RECIPE.augmentation)
     assert set(map(tuple, rgb.reshape(-1, 3))) <= set(map(tuple, picture.levels[0][0].reshape(-1, 3)))
 
 
-def test_what_lies_beyond_a_small_image_is_black_and_no_landslide():
+def test_what_lies_beyond_a_small_image_is_black_and_no_landslide() -> None:
     picture = Picture.of(np.full((30, 50, 3), 200, np.uint8), np.ones((30, 50), np.uint8))
     rgb, truth = crop(np.random.default_rng(1), picture, TILE, PUBLISHED_RECIPE.augmentation)
     inside = rgb.any(2)
@@ -48,10 +50,10 @@ def test_what_lies_beyond_a_small_image_is_black_and_no_landslide():
     assert not truth[~inside].any()
 
 
-def test_aimed_crops_hold_the_landslide_more_often():
+def test_aimed_crops_hold_the_landslide_more_often() -> None:
     picture = Picture.of(*painted(2, 900, 700))
 
-    def share(aim):
+    def share(aim: float) -> Any:
         recipe = replace(PUBLISHED_RECIPE.augmentation, aim=aim)
         rng = np.random.default_rng(7)
         return np.mean([crop(rng, picture, TILE, recipe)[1].any() for _ in range(40)])
@@ -60,7 +62,7 @@ def test_aimed_crops_hold_the_landslide_more_often():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_light_and_colour_keep_nodata_black_and_change_the_rest(seed):
+def test_light_and_colour_keep_nodata_black_and_change_the_rest(seed: int) -> None:
     rgb = painted(seed, 60, 90)[0]
     rgb[:20] = 0
     everything = replace(STRONG, colour=1.0, light=1.0, blur=1.0, noise=1.0, jpeg=1.0)
@@ -69,7 +71,7 @@ def test_light_and_colour_keep_nodata_black_and_change_the_rest(seed):
     assert np.mean(varied[20:] != rgb[20:]) > 0.5
 
 
-def test_mixing_takes_pixels_and_truth_from_one_place():
+def test_mixing_takes_pixels_and_truth_from_one_place() -> None:
     colours = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
     rgb = np.broadcast_to(colours[:, None, None], (3, 40, 40, 3)).copy()
     masks = np.stack([np.full((40, 40), index % 2, np.uint8) for index in range(3)])
@@ -79,7 +81,7 @@ def test_mixing_takes_pixels_and_truth_from_one_place():
         np.testing.assert_array_equal(mask, (picture[:, :, 0] == 40).astype(np.uint8))
 
 
-def test_pasting_takes_the_neighbours_landslides_alone():
+def test_pasting_takes_the_neighbours_landslides_alone() -> None:
     pairs = [painted(seed, 50, 50) for seed in range(3)]
     rgb, masks = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
     before, truth = rgb.copy(), masks.copy()
@@ -91,16 +93,16 @@ def test_pasting_takes_the_neighbours_landslides_alone():
         np.testing.assert_array_equal(rgb[index][taken], before[(index + 1) % 3][taken])
 
 
-def test_sources_are_drawn_by_the_root_of_their_pixels(corpus):
+def test_sources_are_drawn_by_the_root_of_their_pixels(corpus: Corpus) -> None:
     pixels = [sum(p.shape[0] * p.shape[1] for p in group) for group in corpus.pictures]
     np.testing.assert_allclose(corpus.shares, np.sqrt(pixels) / np.sqrt(pixels).sum())
 
 
-def test_made_tiles_are_never_of_the_scenes_kept_for_judging(monkeypatch):
+def test_made_tiles_are_never_of_the_scenes_kept_for_judging(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     real_init = Scene.__init__
 
-    def recording(self, seed, *args, **kwargs):
+    def recording(self: Scene, seed: int, *args: Any, **kwargs: Any) -> Any:
         seen.append(seed)
         real_init(self, seed, *args, **kwargs)
 
@@ -114,7 +116,7 @@ def test_made_tiles_are_never_of_the_scenes_kept_for_judging(monkeypatch):
     assert min(seen) >= TRAINING_SCENES
 
 
-def test_a_batch_depends_on_seed_and_step_alone(corpus):
+def test_a_batch_depends_on_seed_and_step_alone(corpus: Corpus) -> None:
     recipe = replace(SMALL_DATA, batch=3, scenes=(0.5, 0.5), seed=4)
     first, again = of_step(corpus, recipe, 7, TILE), of_step(corpus, recipe, 7, TILE)
     np.testing.assert_array_equal(first[0], again[0])
@@ -124,7 +126,7 @@ def test_a_batch_depends_on_seed_and_step_alone(corpus):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_batches_made_ahead_are_those_of_their_steps(corpus, workers):
+def test_batches_made_ahead_are_those_of_their_steps(corpus: Corpus, workers: int) -> None:
     recipe = replace(SMALL_DATA, steps=5, batch=2, scenes=(0.0, 0.0))
     got = list(batches_from(Batches(corpus, recipe, TILE), 2, workers=workers))
     assert len(got) == 3

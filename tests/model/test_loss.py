@@ -1,12 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from calanddet.model.loss import distillation, hardest_mean, segmentation_and_presence, soft_dice
 from calanddet.model.recipe import LossRecipe
 
 
-def batch(seed, count=4, shape=(6, 10)):
+def batch(seed: int, count: int = 4, shape: tuple[int, ...] = (6, 10)) -> Any:
     """Logits, presence and truth, one image of which has no landslide."""
     rng = np.random.default_rng(seed)
     truth = (rng.random((count, 1, *shape)) < 0.3).astype(np.float64)
@@ -14,25 +17,25 @@ def batch(seed, count=4, shape=(6, 10)):
     return rng.normal(0, 2, (count, 1, *shape)), rng.normal(0, 2, (count, 1)), truth
 
 
-def slow_bce(logit, target):
+def slow_bce(logit: NDArray[Any], target: NDArray[Any]) -> Any:
     p = 1 / (1 + np.exp(-logit))
     return -(target * np.log(p) + (1 - target) * np.log(1 - p))
 
 
-def slow_hardest(losses, keep):
+def slow_hardest(losses: NDArray[Any], keep: float) -> Any:
     ordered = sorted(np.ravel(losses), reverse=True)
     return np.mean(ordered[: max(1, int(keep * len(ordered)))])
 
 
 @pytest.mark.parametrize("keep", [0.01, 0.3, 0.7, 1.0])
-def test_the_hardest_share_is_averaged(keep):
+def test_the_hardest_share_is_averaged(keep: float) -> None:
     losses = np.random.default_rng(1).exponential(size=(3, 7))
     assert float(hardest_mean(torch.from_numpy(losses), keep)) == pytest.approx(slow_hardest(losses, keep))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("keep", [0.7, 1.0])
-def test_the_loss_is_the_published_formula(smoothing, keep):
+def test_the_loss_is_the_published_formula(smoothing: float, keep: float) -> None:
     logits, presence, truth = batch(2)
     recipe = LossRecipe(keep_images=keep, smoothing=smoothing)
     p = 1 / (1 + np.exp(-logits))
@@ -41,25 +44,27 @@ def test_the_loss_is_the_published_formula(smoothing, keep):
     any_landslide = np.array([[one.max()] for one in truth])
     expected = (
         0.5 * slow_hardest(slow_bce(logits, soft), 0.7)
-        + 0.5 * slow_hardest(dice, keep)
+        + 0.5 * slow_hardest(np.array(dice), keep)
         + slow_hardest(slow_bce(presence, any_landslide), keep)
     )
-    got = segmentation_and_presence(*map(torch.from_numpy, (logits, presence, truth)), recipe)
+    got = segmentation_and_presence(
+        torch.from_numpy(logits), torch.from_numpy(presence), torch.from_numpy(truth), recipe
+    )
     assert float(got.total) == pytest.approx(expected)
     parts = recipe.bce * got.bce + recipe.dice * got.dice + recipe.presence * got.presence
     assert float(parts) == pytest.approx(expected)
 
 
-def test_an_image_without_landslide_has_dice_loss_one_and_no_gradient():
+def test_an_image_without_landslide_has_dice_loss_one_and_no_gradient() -> None:
     logits = torch.randn(1, 1, 5, 8, requires_grad=True)
     loss = soft_dice(logits, torch.zeros(1, 1, 5, 8))
-    loss.sum().backward()
+    torch.autograd.backward(loss.sum())
     assert loss.item() == 1.0
     assert logits.grad is not None
     assert not logits.grad.any()
 
 
-def test_certainty_in_the_truth_costs_nothing():
+def test_certainty_in_the_truth_costs_nothing() -> None:
     _, _, truth = batch(3)
     truth = truth[:3]
     logits, presence = torch.from_numpy(truth * 80 - 40), torch.full((3, 1), 40.0, dtype=torch.float64)
@@ -67,11 +72,11 @@ def test_certainty_in_the_truth_costs_nothing():
     assert float(got.total) == pytest.approx(0, abs=1e-5)
 
 
-def test_distillation_is_the_kl_divergence():
+def test_distillation_is_the_kl_divergence() -> None:
     a, b, _ = batch(4)
     c, d, _ = batch(5)
 
-    def kl(ours, theirs):
+    def kl(ours: NDArray[Any], theirs: NDArray[Any]) -> Any:
         p, q = 1 / (1 + np.exp(-theirs)), 1 / (1 + np.exp(-ours))
         return np.mean(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
 
@@ -81,9 +86,9 @@ def test_distillation_is_the_kl_divergence():
     assert float(distillation(student, student)) == pytest.approx(0, abs=1e-12)
 
 
-def test_the_teacher_gets_no_gradient():
+def test_the_teacher_gets_no_gradient() -> None:
     student = torch.randn(2, 1, 3, 4, requires_grad=True), torch.randn(2, 1, requires_grad=True)
     teacher = torch.randn(2, 1, 3, 4, requires_grad=True), torch.randn(2, 1, requires_grad=True)
-    distillation(student, teacher).backward()
+    torch.autograd.backward(distillation(student, teacher))
     assert all(one.grad is None for one in teacher)
     assert all(one.grad is not None and one.grad.any() for one in student)

@@ -1,9 +1,11 @@
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from calanddet.runtime.errors import OptionError
 from calanddet.runtime.metrics import Counts, count, paper_figures, pooled
@@ -11,7 +13,7 @@ from calanddet.runtime.metrics import Counts, count, paper_figures, pooled
 SHAPES = [(5, 9), (1, 13), (8, 3)]
 
 
-def slow_counts(probability, truth, threshold, valid):
+def slow_counts(probability: NDArray[Any], truth: NDArray[Any], threshold: float, valid: Any) -> Any:
     """One pixel after the other, from the rule as it is written in words."""
     tp = fp = fn = tn = 0
     for row, col in product(*map(range, probability.shape)):
@@ -26,7 +28,7 @@ def slow_counts(probability, truth, threshold, valid):
     return Counts(tp, fp, fn, tn)
 
 
-def masks(seed, shape, share):
+def masks(seed: int, shape: tuple[int, ...], share: float) -> Any:
     rng = np.random.default_rng(seed)
     return (rng.random(shape) < share).astype(np.uint8)
 
@@ -34,7 +36,7 @@ def masks(seed, shape, share):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("threshold", [0.01, 0.3, 0.5, 1.0])
-def test_counts_agree_with_a_loop_over_pixels(shape, share, threshold):
+def test_counts_agree_with_a_loop_over_pixels(shape: tuple[int, ...], share: float, threshold: float) -> None:
     rng = np.random.default_rng(hash((shape, share, threshold)) % 2**32)
     probability = rng.integers(0, 255, shape, dtype=np.uint8)
     truth, valid = masks(1, shape, share), masks(2, shape, 0.8).astype(bool)
@@ -43,13 +45,13 @@ def test_counts_agree_with_a_loop_over_pixels(shape, share, threshold):
     )
 
 
-def test_every_valid_pixel_is_counted_once():
+def test_every_valid_pixel_is_counted_once() -> None:
     truth, valid = masks(3, (7, 4), 0.5), masks(4, (7, 4), 0.6).astype(bool)
     assert count(truth * 254, truth, valid=valid).pixels == valid.sum()
 
 
 @given(st.lists(st.integers(0, 50), min_size=4, max_size=4))
-def test_ratios_follow_their_definitions(numbers):
+def test_ratios_follow_their_definitions(numbers: Any) -> None:
     tp, fp, fn, tn = numbers
     one = Counts(tp, fp, fn, tn)
     if tp:
@@ -62,14 +64,14 @@ def test_ratios_follow_their_definitions(numbers):
     assert one.accuracy == (1.0 if sum(numbers) == 0 else (tp + tn) / sum(numbers))
 
 
-def test_pooled_counts_are_those_of_the_images_laid_side_by_side():
+def test_pooled_counts_are_those_of_the_images_laid_side_by_side() -> None:
     probability = np.random.default_rng(5).integers(0, 255, (3, 6, 11), dtype=np.uint8)
     truth = masks(6, (3, 6, 11), 0.4)
     each = [count(p, t) for p, t in zip(probability, truth, strict=True)]
     assert pooled(each) == count(np.hstack(list(probability)), np.hstack(list(truth)))
 
 
-def test_the_paper_counts_an_empty_image_as_one():
+def test_the_paper_counts_an_empty_image_as_one() -> None:
     empty, half, missed = Counts(tn=9), Counts(tp=1, fp=1, tn=7), Counts(fn=3, tn=6)
     got = paper_figures([empty, half, missed], batch=2)
     assert got.mean_image_iou == pytest.approx((1 + 0.5 + 0) / 3)
@@ -77,7 +79,7 @@ def test_the_paper_counts_an_empty_image_as_one():
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 32])
-def test_batch_f1_agrees_with_the_obvious_loop(batch):
+def test_batch_f1_agrees_with_the_obvious_loop(batch: int) -> None:
     rng = np.random.default_rng(batch)
     images = [Counts(*map(int, rng.integers(0, 9, 4))) for _ in range(7)]
     by_batch: dict[int, list[Counts]] = {}
@@ -90,7 +92,7 @@ def test_batch_f1_agrees_with_the_obvious_loop(batch):
     assert paper_figures(images, batch=batch).mean_batch_f1 == pytest.approx(np.mean(expected))
 
 
-def test_misfits_are_refused_with_their_numbers():
+def test_misfits_are_refused_with_their_numbers() -> None:
     with pytest.raises(OptionError, match=r"\(2, 3\), \(3, 2\)"):
         count(np.zeros((2, 3), np.uint8), np.zeros((3, 2)))
     with pytest.raises(OptionError, match="negative"):

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,14 +29,14 @@ def write_mask(file: Path, values: tuple[int, ...] = (0, 255), shape: tuple[int,
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Any:
     for index, stem in enumerate(("north__b", "north__a", "plain")):
         write_jpeg(tmp_path / "image" / f"{stem}.jpg", index)
         write_mask(tmp_path / "mask" / f"{stem}.png")
     return tmp_path
 
 
-def test_pairs_are_found_by_stem_in_order_of_name(folder):
+def test_pairs_are_found_by_stem_in_order_of_name(folder: Path) -> None:
     pairs = find_pairs(folder)
     assert [pair.image.stem for pair in pairs] == ["north__a", "north__b", "plain"]
     assert [pair.mask.stem for pair in pairs] == [pair.image.stem for pair in pairs]
@@ -43,28 +44,28 @@ def test_pairs_are_found_by_stem_in_order_of_name(folder):
     assert {(pair.height, pair.width) for pair in pairs} == {SHAPE}
 
 
-def test_two_given_folders_give_the_same_pairs(folder):
+def test_two_given_folders_give_the_same_pairs(folder: Path) -> None:
     assert find_pairs(folder / "image", folder / "mask") == find_pairs(folder)
 
 
-def test_a_manifest_names_the_source(folder):
+def test_a_manifest_names_the_source(folder: Path) -> None:
     (folder / "manifest.csv").write_text("image,source\nimage/plain.jpg,valley\n")
     assert [pair.source for pair in find_pairs(folder)] == ["north", "north", "valley"]
 
 
 @pytest.mark.parametrize("values", [(0, 1), (0, 255), (0,), (255,), (1,)])
-def test_masks_of_zero_and_one_or_255_become_zero_and_one(tmp_path, values):
+def test_masks_of_zero_and_one_or_255_become_zero_and_one(tmp_path: Path, values: tuple[int, ...]) -> None:
     written = write_mask(tmp_path / "m.png", values)
     np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), written != 0)
 
 
-def test_images_are_rgb(tmp_path):
+def test_images_are_rgb(tmp_path: Path) -> None:
     file = tmp_path / "red.png"
     cv2.imwrite(str(file), np.full((4, 9, 3), (0, 0, 200), np.uint8))  # OpenCV writes BGR
     assert read_image(file).tolist() == np.full((4, 9, 3), (200, 0, 0)).tolist()
 
 
-def test_geotiff_pairs(tmp_path):
+def test_geotiff_pairs(tmp_path: Path) -> None:
     rgb, truth = random_rgb(7, *SHAPE), np.random.default_rng(2).integers(0, 2, SHAPE, dtype=np.uint8)
     for name, bands in (("image", rgb.transpose(2, 0, 1)), ("mask", truth[None])):
         (tmp_path / name).mkdir()
@@ -78,38 +79,38 @@ def test_geotiff_pairs(tmp_path):
     np.testing.assert_array_equal(got_truth, truth)
 
 
-def test_an_image_without_mask_is_named(folder):
+def test_an_image_without_mask_is_named(folder: Path) -> None:
     (folder / "mask" / "plain.png").unlink()
     with pytest.raises(InputError, match=r"plain\.jpg has no mask"):
         find_pairs(folder)
 
 
-def test_a_mask_without_image_is_named(folder):
+def test_a_mask_without_image_is_named(folder: Path) -> None:
     (folder / "image" / "plain.jpg").unlink()
     with pytest.raises(InputError, match=r"plain\.png is a mask without image"):
         find_pairs(folder)
 
 
-def test_two_images_of_one_stem_are_named(folder):
+def test_two_images_of_one_stem_are_named(folder: Path) -> None:
     write_jpeg(folder / "image" / "plain.jpeg")
     with pytest.raises(InputError, match=r"plain\.jpg and plain\.jpeg have one stem"):
         find_pairs(folder)
 
 
-def test_other_sizes_are_named_with_their_numbers(folder):
+def test_other_sizes_are_named_with_their_numbers(folder: Path) -> None:
     write_mask(folder / "mask" / "plain.png", shape=SHAPE[::-1])
     with pytest.raises(InputError, match=r"plain\.jpg is 23 x 37 .*plain\.png is 37 x 23"):
         find_pairs(folder)
 
 
 @pytest.mark.parametrize("values", [(0, 1, 255), (0, 7), (1, 255)])
-def test_other_mask_values_are_named(folder, values):
+def test_other_mask_values_are_named(folder: Path, values: tuple[int, ...]) -> None:
     write_mask(folder / "mask" / "plain.png", values)
     with pytest.raises(InputError, match=rf"plain\.png holds the values {values[0]}, {values[1]}"):
         find_pairs(folder)
 
 
-def test_a_jpeg_that_ends_early_is_refused(folder):
+def test_a_jpeg_that_ends_early_is_refused(folder: Path) -> None:
     file = folder / "image" / "plain.jpg"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) * 2 // 3])
@@ -117,7 +118,7 @@ def test_a_jpeg_that_ends_early_is_refused(folder):
         find_pairs(folder)
 
 
-def test_an_image_of_one_band_or_16_bit_is_refused(tmp_path):
+def test_an_image_of_one_band_or_16_bit_is_refused(tmp_path: Path) -> None:
     write_mask(tmp_path / "grey.png")
     with pytest.raises(InputError, match=r"grey\.png has 1 band"):
         read_image(tmp_path / "grey.png")
@@ -126,13 +127,13 @@ def test_an_image_of_one_band_or_16_bit_is_refused(tmp_path):
         read_image(tmp_path / "deep.png")
 
 
-def test_a_mask_of_three_bands_is_refused(tmp_path):
+def test_a_mask_of_three_bands_is_refused(tmp_path: Path) -> None:
     write_jpeg(tmp_path / "m.jpg")
     with pytest.raises(InputError, match=r"m\.jpg has 3 bands"):
         read_mask(tmp_path / "m.jpg")
 
 
-def test_an_empty_split_and_a_missing_one_are_refused(tmp_path):
+def test_an_empty_split_and_a_missing_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must hold the folders image and mask"):
         find_pairs(tmp_path)
     (tmp_path / "image").mkdir()
@@ -143,7 +144,7 @@ def test_an_empty_split_and_a_missing_one_are_refused(tmp_path):
         find_pairs(tmp_path / "image", tmp_path / "nowhere")
 
 
-def test_the_real_split_is_whole():
+def test_the_real_split_is_whole() -> None:
     pairs = find_pairs(shared("landslide", "val"))
     assert len(pairs) == 35
     assert {pair.source for pair in pairs} == {"bijie", "bijieup", "hokkaido", "sichuan", "uav"}
