@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from calanddet.runtime.errors import InputError
+from calanddet.runtime.sources.integrity import check_end, check_file
 from calanddet.runtime.types import Bytes
 
 __all__ = ["Pair", "find_pairs", "read_image", "read_mask"]
@@ -99,11 +100,13 @@ def read_mask(file: Path) -> Bytes:
 
 
 def _decode(file: Path) -> NDArray[np.generic]:
-    """All bands, (bands, H, W); a JPEG that ends early is an error, not a grey rest."""
+    """All bands, (bands, H, W); a JPEG or PNG that ends early is an error, not a grey or black rest."""
+    check_file(file)
     try:
         with warnings.catch_warnings(), rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(file) as dataset:
+                check_end(file, dataset.driver)
                 bands: NDArray[np.generic] = dataset.read()
                 return bands
     except (RasterioError, OSError, ValueError) as error:
@@ -126,7 +129,9 @@ def _folders(images: Path, masks: Path | None) -> tuple[Path, Path]:
             return image_dir, mask_dir
     if masks is not None:
         raise InputError(f"{images} and {masks} must both be folders")
-    raise InputError(f"{images} must hold the folders image and mask (or images and masks)")
+    if not images.is_dir():
+        raise InputError(f"there is no folder {images}")
+    raise InputError(f"{images} must hold the folders image and mask (or images and masks), or come with one of masks")
 
 
 def _by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:

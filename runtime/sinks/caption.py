@@ -5,8 +5,8 @@ from math import floor, log10
 
 import cv2
 import numpy as np
-from packaging.version import Version
 
+from calanddet.runtime.picture import FONT, readable, shortened
 from calanddet.runtime.types import Bytes
 
 __all__ = ["BAR_HEIGHT", "Caption", "draw_caption"]
@@ -14,10 +14,8 @@ __all__ = ["BAR_HEIGHT", "Caption", "draw_caption"]
 BAR_HEIGHT = 48
 NARROWEST = 360
 _GROUND, _TEXT, _FAINT = (23, 27, 32), (240, 242, 244), (150, 158, 166)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SCALE, _SMALL = 0.6, 0.5
 _MARGIN, _GAP = 16, 18
-_UNICODE_FONT = Version(cv2.__version__) >= Version("5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +43,12 @@ def draw_caption(picture: Bytes, caption: Caption) -> Bytes:
     room = bar.shape[1] - _MARGIN
     if caption.metre_per_px is not None and bar.shape[1] >= 2 * NARROWEST:
         room -= _scale_bar(bar, caption.metre_per_px) + _GAP
-    finding = _readable(caption.finding)
+    finding = readable(caption.finding)
     left = _MARGIN
     cv2.rectangle(bar, (left, 17), (left + 14, 31), caption.colour, cv2.FILLED)
     left += 14 + 10
     left = _write(bar, finding, left, _TEXT) + _GAP
-    _write(bar, _shortened(_readable(caption.name), room - left), left, _FAINT)
+    _write(bar, shortened(readable(caption.name), room - left, scale=_SCALE), left, _FAINT)
     wide = cv2.copyMakeBorder(picture, 0, 0, 0, bar.shape[1] - width, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
     opaque = np.full(bar.shape[:2], 255, np.uint8)
     return np.concatenate([np.asarray(wide, np.uint8), np.dstack([bar, opaque])])
@@ -58,9 +56,9 @@ def draw_caption(picture: Bytes, caption: Caption) -> Bytes:
 
 def _write(bar: Bytes, text: str, left: int, colour: tuple[int, int, int]) -> int:
     """Write on the bar's middle line; gives the column after it."""
-    height = cv2.getTextSize("0", _FONT, _SCALE, 1)[0][1]
-    cv2.putText(bar, text, (left, (BAR_HEIGHT + height) // 2), _FONT, _SCALE, colour, 1, cv2.LINE_AA)
-    return left + int(cv2.getTextSize(text, _FONT, _SCALE, 1)[0][0])
+    height = cv2.getTextSize("0", FONT, _SCALE, 1)[0][1]
+    cv2.putText(bar, text, (left, (BAR_HEIGHT + height) // 2), FONT, _SCALE, colour, 1, cv2.LINE_AA)
+    return left + int(cv2.getTextSize(text, FONT, _SCALE, 1)[0][0])
 
 
 def _scale_bar(bar: Bytes, metre_per_px: float) -> int:
@@ -76,8 +74,8 @@ def _scale_bar(bar: Bytes, metre_per_px: float) -> int:
         2,
     )
     label = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
-    width = cv2.getTextSize(label, _FONT, _SMALL, 1)[0][0]
-    cv2.putText(bar, label, (right - (length + width) // 2, base - 10), _FONT, _SMALL, _TEXT, 1, cv2.LINE_AA)
+    width = cv2.getTextSize(label, FONT, _SMALL, 1)[0][0]
+    cv2.putText(bar, label, (right - (length + width) // 2, base - 10), FONT, _SMALL, _TEXT, 1, cv2.LINE_AA)
     return length + _MARGIN
 
 
@@ -91,17 +89,3 @@ def _area(area_m2: float) -> str:
     if area_m2 >= 1e6:
         return f"{area_m2 / 1e6:.2f} km²"
     return f"{area_m2 / 1e4:.2f} ha" if area_m2 >= 1e4 else f"{area_m2:.4g} m²"
-
-
-def _shortened(text: str, room: int) -> str:
-    """As much of `text` as fits into `room` columns."""
-    if cv2.getTextSize(text, _FONT, _SCALE, 1)[0][0] <= room:
-        return text
-    while text and cv2.getTextSize(text + "...", _FONT, _SCALE, 1)[0][0] > room:
-        text = text[:-1]
-    return text + "..." if text else ""
-
-
-def _readable(text: str) -> str:
-    """OpenCV 4 draws no character beyond ASCII."""
-    return text if _UNICODE_FONT else text.replace("²", "2").encode("ascii", "replace").decode("ascii")

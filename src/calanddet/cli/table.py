@@ -1,8 +1,8 @@
-"""Results for people: two aligned columns on stdout."""
+"""Results for people: aligned columns on stdout."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["print_table"]
+__all__ = ["print_columns", "print_table"]
 
 
 def print_table(rows: Iterable[tuple[str, str]]) -> None:
@@ -11,3 +11,12 @@ def print_table(rows: Iterable[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
+
+
+def print_columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows below a header: the first column to the left, the figures in the others to the right."""
+    lines = [header, *rows]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(header))]
+    for line in lines:
+        cells = [f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)]
+        print("  ".join([f"{line[0]:<{widths[0]}}", *cells]))

@@ -1,0 +1,68 @@
+"""The tile on which two models differ most, as a picture."""
+
+import cv2
+import numpy as np
+
+from calanddet.runtime.evaluation.comparison import Worst
+from calanddet.runtime.picture import FONT, readable, shortened
+from calanddet.runtime.spec import NODATA, SCALE
+from calanddet.runtime.types import Bytes
+
+__all__ = ["draw_worst"]
+
+_SIDE, _GAP, _HEAD = 336, 12, 64
+_GROUND, _TEXT, _FAINT = (23, 27, 32), (240, 242, 244), (150, 158, 166)
+_SCALE = 0.45
+_NOTHING = (90, 90, 110)
+
+
+def draw_worst(worst: Worst) -> Bytes:
+    """Image, reference, candidate and their difference side by side, uint8, (H, W, 3), RGB.
+
+    Probabilities are grey, 0 black and 1 white, nodata blue-grey; red is more and blue is less by the candidate, at
+    full strength from a difference of one half.
+    """
+    parts = [
+        ("image", worst.rgb),
+        ("reference", _grey(worst.reference)),
+        ("candidate", _grey(worst.candidate)),
+        ("candidate - reference", _difference(worst)),
+    ]
+    sheet = np.empty((_HEAD + _SIDE + _GAP, _GAP + len(parts) * (_SIDE + _GAP), 3), np.uint8)
+    sheet[:] = _GROUND
+    where = f"{worst.image}, tile at row {worst.row}, column {worst.col}: mean difference {worst.mean:.4f}"
+    _write(sheet, shortened(readable(where), sheet.shape[1] - 2 * _GAP, scale=_SCALE), (_GAP, 24), _TEXT)
+    for index, (title, part) in enumerate(parts):
+        left = _GAP + index * (_SIDE + _GAP)
+        fitted = _fitted(part)
+        sheet[_HEAD : _HEAD + fitted.shape[0], left : left + fitted.shape[1]] = fitted
+        _write(sheet, title, (left, 50), _FAINT)
+    return sheet
+
+
+def _grey(probability: Bytes) -> Bytes:
+    picture = np.repeat(np.minimum(probability, SCALE)[:, :, None], 3, axis=2)
+    picture[probability == NODATA] = _NOTHING
+    return picture
+
+
+def _difference(worst: Worst) -> Bytes:
+    apart = worst.candidate.astype(np.int16) - worst.reference
+    apart[(worst.reference == NODATA) | (worst.candidate == NODATA)] = 0
+    strength = np.minimum(2 * np.abs(apart), NODATA)
+    picture = np.zeros((*apart.shape, 3), np.uint8)
+    picture[..., 0] = np.where(apart > 0, strength, 0)
+    picture[..., 2] = np.where(apart < 0, strength, 0)
+    return picture
+
+
+def _fitted(part: Bytes) -> Bytes:
+    height, width = part.shape[:2]
+    factor = _SIDE / max(height, width)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    fitted: Bytes = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    return fitted
+
+
+def _write(picture: Bytes, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    cv2.putText(picture, readable(text), place, FONT, _SCALE, colour, 1, cv2.LINE_AA)
