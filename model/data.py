@@ -1,6 +1,7 @@
 """Training batches, each a pure function of (seed, step), so that a resumed run sees what an undisturbed one would."""
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ TRAINING_SCENES = 1_000_000
 _SCENE_SEEDS = 1 << 30
 _SCENE_GSD_M = (0.25, 1.0)
 _PREFETCH = 6
+_CONTEXT = "fork" if sys.platform == "linux" else None
+"""A forked worker shares the corpus, and sees that its parent was killed; one of a fork server would live on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,8 +100,13 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(rgb), torch.from_numpy(masks)
 
 
-def batches_from(batches: Batches, first: int, *, workers: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of step `first` and after, made ahead in `workers` processes (0: in this one)."""
+def batches_from(
+    batches: Batches, first: int, *, workers: int = 1, pinned: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of step `first` and after, made ahead in `workers` processes (0: in this one).
+
+    pinned: in memory from which a GPU copies by itself.
+    """
     loader = DataLoader(
         batches,
         batch_size=None,
@@ -106,6 +114,8 @@ def batches_from(batches: Batches, first: int, *, workers: int = 1) -> Iterator[
         num_workers=workers,
         prefetch_factor=_PREFETCH if workers else None,
         worker_init_fn=_prepare_worker if workers else None,
+        multiprocessing_context=_CONTEXT if workers else None,
+        pin_memory=pinned,
     )
     return iter(loader)
 

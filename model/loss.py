@@ -47,7 +47,10 @@ def segmentation_and_presence(logits: Tensor, presence: Tensor, truth: Tensor, r
     """
     soft = truth * (1.0 - recipe.smoothing) + 0.5 * recipe.smoothing
     bce = hardest_mean(F.binary_cross_entropy_with_logits(logits, soft, reduction="none"), recipe.keep_pixels)
-    dice = hardest_mean(soft_dice(logits, truth), recipe.keep_images)
+    if recipe.pooled:
+        dice = soft_dice(logits[None], truth[None])[0]
+    else:
+        dice = hardest_mean(soft_dice(logits, truth), recipe.keep_images)
     any_landslide = truth.flatten(1).amax(1, keepdim=True)
     present = F.binary_cross_entropy_with_logits(presence, any_landslide, reduction="none")
     mined = hardest_mean(present, recipe.keep_images)

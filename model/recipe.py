@@ -1,12 +1,26 @@
 """The hyper-parameters of a training run, in one value that is stored beside its weights."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import cos, pi
+from math import cos, isfinite, pi
+from pathlib import Path
 from typing import Any
 
-from calanddet.runtime.errors import OptionError
+from calanddet.runtime.errors import InputError, OptionError
 
-__all__ = ["PUBLISHED_RECIPE", "RECIPES", "SMALL_DATA", "Augmentation", "LossRecipe", "Recipe"]
+__all__ = [
+    "PUBLISHED_EPOCHS",
+    "PUBLISHED_RECIPE",
+    "RECIPES",
+    "SMALL_DATA",
+    "Augmentation",
+    "LossRecipe",
+    "Recipe",
+    "published_recipe",
+    "read_recipe",
+    "suited_recipe",
+]
 
 
 OPTIMIZERS = ("adamw", "muon")
@@ -22,7 +36,9 @@ class LossRecipe:
     """Segmentation loss (a weighted sum of mined BCE and mined Dice) plus presence loss, as published by default.
 
     keep_pixels, keep_images: share of the hardest pixels (BCE) and images (Dice, presence) that count; smoothing moves
-    BCE targets from 0 and 1 towards 1/2 by half of it; distil weighs the teacher's term, where there is a teacher.
+    BCE targets from 0 and 1 towards 1/2 by half of it; distil weighs the teacher's term, where there is a teacher;
+    pooled: one Dice over the whole batch in place of one an image, so that what is found in images without landslide
+    counts too (an image's own Dice has no gradient there).
     """
 
     bce: float = 0.5
@@ -32,6 +48,7 @@ class LossRecipe:
     keep_images: float = 0.7
     smoothing: float = 0.0
     distil: float = 1.0
+    pooled: bool = False
 
     def __post_init__(self) -> None:
         for name in ("keep_pixels", "keep_images"):
@@ -104,7 +121,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.threads < 1:
             raise OptionError(f"steps {self.steps}, batch {self.batch} and threads {self.threads} must be positive")
-        if self.lr <= 0.0 or self.weight_decay < 0.0 or self.clip <= 0.0:
+        if not all(isfinite(one) for one in (self.lr, self.weight_decay, self.clip)) or (
+            self.lr <= 0.0 or self.weight_decay < 0.0 or self.clip <= 0.0
+        ):
             raise OptionError(f"lr {self.lr}, weight_decay {self.weight_decay}, clip {self.clip} are out of range")
         if self.optimizer not in OPTIMIZERS:
             raise OptionError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}, not {self.optimizer!r}")
@@ -160,16 +179,17 @@ SMALL_DATA = replace(
     warmup=0.05,
     beta2=0.99,
     clip=1.0,
-    ema=0.995,
-    scenes=(0.35, 0.25),
+    ema=0.997,
+    scenes=(0.25, 0.25),
     optimizer="muon",
     scaled_start=True,
-    loss=LossRecipe(keep_images=1.0, smoothing=0.04),
+    loss=LossRecipe(bce=1.0, dice=1.0, presence=0.3, keep_pixels=1.0, keep_images=1.0, smoothing=0.02, pooled=True),
+    augmentation=Augmentation(scale=(0.45, 1.6), overview=0.1, aim=0.1, colour=0.4),
 )
 """For some hundred images and no pretrained weights: made scenes mixed in, a higher rate, softened targets.
 
-All images count in Dice here: an image without landslide has a constant Dice loss of 1, which mining would keep in
-place of the images that can still be improved.
+Nothing is mined: where masks are coarse, the hardest pixels are the mislabelled ones, and mining them holds every
+probability near one half (docs/design/training.md has the figures). Crops lie anywhere, so that precision is learned.
 """
 
 PUBLISHED_RECIPE = Recipe(
@@ -194,3 +214,65 @@ PUBLISHED_RECIPE = Recipe(
 
 RECIPES = {"small": SMALL_DATA, "published": PUBLISHED_RECIPE}
 """By the name that the command line knows."""
+
+PUBLISHED_EPOCHS = 200
+"""The paper's length, in times that each image is drawn."""
+_MANY_IMAGES = 2000
+_PUBLISHED_LR = 1e-3 / 256
+"""Rate a tile of the batch."""
+
+
+def suited_recipe(images: int, *, pretrained: bool) -> str:
+    """The name of the recipe for so many training images: the published one where its conditions are met.
+
+    Those are thousands of images, since it varies them by crops and flips alone, and pretrained weights, since its
+    start learns slowly without (docs/design/training.md).
+    """
+    return "published" if pretrained and images >= _MANY_IMAGES else "small"
+
+
+def published_recipe(images: int, batch: int | None = None) -> Recipe:
+    """The published recipe for so many images: 200 epochs, at a rate in proportion to the batch."""
+    batch = PUBLISHED_RECIPE.batch if batch is None else batch
+    steps = max(1, round(PUBLISHED_EPOCHS * images / max(1, batch)))
+    return replace(PUBLISHED_RECIPE, steps=steps, batch=batch, lr=_PUBLISHED_LR * max(1, batch))
+
+
+def read_recipe(file: Path) -> Recipe:
+    """The recipe in a run's recipe.json, or in a JSON file that holds nothing else.
+
+    Values that it leaves out are those of Recipe. Raises InputError when the file cannot be read or holds another
+    thing, a name that no recipe has, or a value of the wrong kind or out of its range.
+    """
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = raw.get("recipe", raw) if isinstance(raw, dict) else raw
+        _check_kinds(raw, Recipe(steps=1).to_dict())
+        if "steps" not in raw:
+            raise ValueError("it does not say how many steps")
+        return Recipe.from_dict({"loss": {}, "augmentation": {}} | raw)
+    except OSError as error:
+        raise InputError(f"the recipe {file} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # OptionError is a ValueError
+        raise InputError(f"{file} holds no recipe: {error}") from error
+
+
+def _check_kinds(raw: Mapping[str, Any], like: Mapping[str, Any]) -> None:
+    """Raises ValueError for a name that `like` lacks, or a value of another kind than there."""
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"a JSON object with names is needed, not {str(raw)[:40]}")
+    for name, value in raw.items():
+        if name not in like:
+            raise ValueError(f"there is no {name!r} in a recipe")
+        wanted = like[name]
+        if isinstance(wanted, dict):
+            _check_kinds(value, wanted)
+        elif isinstance(wanted, tuple):
+            if not isinstance(value, list) or len(value) != len(wanted) or not all(_is_number(one) for one in value):
+                raise ValueError(f"{name} must be {len(wanted)} numbers, not {value!r}")
+        elif not (_is_number(value) if type(wanted) is float else type(value) is type(wanted)):
+            raise ValueError(f"{name} must be of the kind of {wanted!r}, not {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

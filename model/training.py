@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
@@ -15,25 +16,33 @@ from torch import Tensor, nn
 from calanddet.model.chart import draw_curves
 from calanddet.model.checkpoint import save_checkpoint
 from calanddet.model.data import Batches, Corpus, batches_from
+from calanddet.model.device import reproducible, torch_device
 from calanddet.model.ema import MovingAverage
 from calanddet.model.loss import Loss, distillation, segmentation_and_presence
 from calanddet.model.network import TILE, CALandDet, NetworkConfig, normalise
 from calanddet.model.optimizer import Optimizer
 from calanddet.model.recipe import Recipe
+from calanddet.model.record import History, Origin, write_record
 from calanddet.model.runlog import Progress, RunLog, figures
 from calanddet.model.start import begin_scaled
-from calanddet.model.validation import Example, validate
-from calanddet.runtime.errors import EngineError, ModelError, OptionError, OutputError
+from calanddet.model.validation import validate
+from calanddet.runtime.errors import ModelError, OptionError, OutputError
+from calanddet.runtime.evaluation import Sample
 from calanddet.runtime.interrupt import Interruption, deferred
-from calanddet.runtime.replace import replaced
+from calanddet.runtime.replace import clear_partials, replaced
+from calanddet.runtime.sinks.lock import RunLock
 
-__all__ = ["BEST", "CURVES", "LAST", "LOG", "STATE", "Plan", "Trainer"]
+__all__ = ["BEST", "CURVES", "LAST", "LOG", "RECORD", "STATE", "Plan", "Trainer"]
 
 _log = logging.getLogger(__name__)
 
 BEST, LAST, STATE, LOG, CURVES = "best.pt", "last.pt", "state.pt", "log.csv", "curves.png"
 """What a run leaves in its folder: the averages of the best validation and of the last save, what it resumes from, the
 log and its picture."""
+RECORD = "recipe.json"
+"""What makes the run again; see record.py."""
+_FILES = (BEST, LAST, STATE, LOG, CURVES, RECORD)
+_LOCK = ".train.lock"
 _STATE_FORMAT = 2
 
 
@@ -61,12 +70,16 @@ class Plan:
 class Trainer:
     """One run: the network, its average, its optimizer, and the step they are at.
 
-    best is the highest pooled IoU so far; seconds is the time spent, over all sessions of the run. Raises EngineError
-    when `device` is none that torch knows, or a GPU that it does not see.
+    best is the highest pooled IoU so far; seconds is the time spent, over all sessions of the run; origin tells what
+    was asked for, and goes into the record. Raises EngineError when `device` is no CPU or GPU that torch sees.
     """
 
-    def __init__(self, config: NetworkConfig, recipe: Recipe, plan: Plan, *, device: str = "cpu") -> None:
-        self.recipe, self.plan, self.device = recipe, plan, _device(device)
+    def __init__(
+        self, config: NetworkConfig, recipe: Recipe, plan: Plan, *, device: str = "cpu", origin: Origin | None = None
+    ) -> None:
+        self.recipe, self.plan, self.device = recipe, plan, torch_device(device)
+        self.origin = Origin() if origin is None else origin
+        self.history: History = [{"step": 0, "command": self.origin.command, "changes": []}]
         torch.manual_seed(recipe.seed)
         self.network = CALandDet(config).to(self.device).train()
         if recipe.scaled_start:
@@ -90,47 +103,71 @@ class Trainer:
     def resume(self) -> bool:
         """Continue from the state in the run's folder; False where there is none.
 
-        A changed recipe is said and obeyed from here on. Raises OutputError when the state is of another network or
-        cannot be read.
+        A changed recipe or input is said, obeyed from here on and put on record. A state of a CPU goes on on a GPU and
+        the reverse. Raises OutputError when the state is of another network or cannot be read.
         """
         file = self.plan.out / STATE
         if not file.exists():
             return False
         try:
-            state: dict[str, Any] = torch.load(file, map_location=self.device, weights_only=True)
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
             if state["format"] != _STATE_FORMAT:
                 raise ValueError(f"it has format {state['format']}, this version reads {_STATE_FORMAT}")
-            before = Recipe.from_dict(json.loads(state["recipe"]))
             self._check_config(state["config"], file)
+            before, inputs = Recipe.from_dict(json.loads(state["recipe"])), json.loads(state.get("inputs", "null"))
             self._restore(state)
         except OutputError:
             raise
         except Exception as error:  # a broken pickle raises whatever its bytes happen to ask for
             raise OutputError(f"{file} cannot be resumed ({error}): choose another folder for a new run") from error
-        for change in before.differences(self.recipe):
-            _log.warning("resuming at step %d with a changed recipe: %s", self.step, change)
+        changes = before.differences(self.recipe)
+        if inputs is not None:
+            changes += self.origin.differences(inputs)
+            self.origin = self.origin.begun_from(inputs)
+        for change in changes:
+            _log.warning("resuming at step %d with a change: %s", self.step, change)
+        if changes:
+            self.history.append({"step": self.step, "command": self.origin.command, "changes": changes})
         return True
 
-    def run(self, corpus: Corpus, images: Sequence[Example], report: Callable[[Progress], None]) -> None:
+    def run(self, corpus: Corpus, images: Sequence[Sample], report: Callable[[Progress], None]) -> None:
         """Train to the last step; `images` are validated on. `report` gets every line of the log.
 
         On SIGINT or SIGTERM it finishes the step, saves, and raises KeyboardInterrupt. Raises ModelError when the loss
-        is no finite number any more, OutputError when the folder cannot be written.
+        is no finite number any more, OutputError when the folder cannot be written or another run is writing it.
         """
         torch.set_num_threads(self.recipe.threads)
-        try:
-            self.plan.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.plan.out} cannot be made: {error.strerror or error}") from error
-        log = RunLog(self.plan.out / LOG, self.step)
-        with deferred() as interruption:
-            data = batches_from(Batches(corpus, self.recipe, TILE), self.step, workers=self.plan.workers)
-            for line in self._lines(data, images, interruption):
-                log.add(line)
-                report(line)
-            self.save()
+        with deferred() as interruption, reproducible(self.device):
+            pinned = self.device.type == "cuda"
+            data = batches_from(Batches(corpus, self.recipe, TILE), self.step, workers=self.plan.workers, pinned=pinned)
+            with self._folder():
+                log = RunLog(self.plan.out / LOG, self.step)
+                for line in self._lines(data, images, interruption):
+                    log.add(line)
+                    report(line)
+                self.save()
         if interruption.asked:
             raise KeyboardInterrupt
+
+    @contextmanager
+    def _folder(self) -> Iterator[None]:
+        """The run's folder, this process's alone, with its record and without what a killed one left half written.
+
+        To be entered when the processes that make batches are there: they would inherit the lock, and outlive a kill.
+        """
+        out = self.plan.out
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            lock = RunLock(out / _LOCK)
+        except OSError as error:
+            raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
+        try:
+            for name in _FILES:
+                clear_partials(out / name)
+            write_record(out / RECORD, self.origin, self.history, config=self.network.config, recipe=self.recipe)
+            yield
+        finally:
+            lock.close()
 
     def save(self) -> None:
         """Write the average, the state and the picture of the log, each in one step. Raises OutputError."""
@@ -140,13 +177,13 @@ class Trainer:
         draw_curves(self.plan.out / LOG, self.plan.out / CURVES)
 
     def _lines(
-        self, data: Iterator[tuple[Tensor, Tensor]], images: Sequence[Example], interruption: Interruption
+        self, data: Iterator[tuple[Tensor, Tensor]], images: Sequence[Sample], interruption: Interruption
     ) -> Iterator[Progress]:
         plan, total = self.plan, self.recipe.steps
         while self.step < total and not interruption.asked:
             started = monotonic()
-            loss = self._advance(*next(data))
-            self._pending.append((float(loss.total), float(loss.bce), float(loss.dice), float(loss.presence)))
+            loss = self.advance(*next(data))
+            self._pending.append(tuple(torch.stack((loss.total, loss.bce, loss.dice, loss.presence)).tolist()))
             judged = self.step % plan.validate_steps == 0 or self.step == total
             scores = self._validate(images) if judged else {}
             self.seconds += monotonic() - started
@@ -158,14 +195,14 @@ class Trainer:
             if judged or self.step % plan.save_steps == 0:
                 self.save()
 
-    def _advance(self, rgb: Tensor, masks: Tensor) -> Loss:
+    def advance(self, rgb: Tensor, masks: Tensor) -> Loss:
         """One optimizer step on uint8 (N, T, T, 3) and (N, T, T) of 0 and 1."""
         # Stochastic depth too is a function of the step, as the batch is.
         torch.manual_seed((self.recipe.seed << 32) + self.step)
         rate = self.recipe.rate(self.step)
-        x = normalise(rgb.to(self.device))
+        x = normalise(rgb.to(self.device, non_blocking=True))
         logits, presence = self._forward(self.network, x)
-        truth = masks.to(self.device)[:, None].float()
+        truth = masks.to(self.device, non_blocking=True)[:, None].float()
         loss = segmentation_and_presence(logits, presence, truth, self.recipe.loss)
         total = loss.total
         if self.teacher is not None:
@@ -189,7 +226,7 @@ class Trainer:
             logits, presence = network(x)
         return logits.float(), presence.float()
 
-    def _validate(self, images: Sequence[Example]) -> dict[str, float]:
+    def _validate(self, images: Sequence[Sample]) -> dict[str, float]:
         score = validate(self.average.network, images)
         if score.real.iou > self.best:
             self.best = score.real.iou
@@ -201,6 +238,8 @@ class Trainer:
             "format": _STATE_FORMAT,
             "config": json.dumps(asdict(self.network.config), sort_keys=True),
             "recipe": json.dumps(self.recipe.to_dict()),
+            "inputs": json.dumps(dict(self.origin.inputs)),
+            "history": json.dumps(self.history),
             "network": self.network.state_dict(),
             "average": self.average.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -216,6 +255,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
         self._pending = [tuple(losses) for losses in state["pending"]]
+        self.history = json.loads(state["history"]) if "history" in state else self.history
 
     def _check_config(self, stored: str, file: Path) -> None:
         if stored != json.dumps(asdict(self.network.config), sort_keys=True):
@@ -223,16 +263,3 @@ class Trainer:
                 f"{file} belongs to a run of {json.loads(stored)['name']} with other numbers than this "
                 f"{self.network.config.name}: choose another folder"
             )
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise EngineError(f"there is no device {name!r}: name cpu, cuda or cuda:1") from error
-    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device.type == "cuda" and (device.index or 0) >= seen:
-        raise EngineError(
-            f"there is no {name}: torch {torch.__version__} sees {seen or 'no'} GPU here; train on the cpu"
-        )
-    return device

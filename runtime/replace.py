@@ -1,6 +1,7 @@
 """Files that appear complete or not at all."""
 
 import errno
+import glob
 import os
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from calanddet.runtime.errors import OutputError
 
-__all__ = ["replaced", "to_disk"]
+__all__ = ["clear_partials", "replaced", "to_disk"]
 
 
 @contextmanager
@@ -28,6 +29,13 @@ def replaced(file: Path, *, called: str = "") -> Iterator[Path]:
         raise OutputError(f"{called or file} cannot be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):  # gone already where all went well
+            partial.unlink()
+
+
+def clear_partials(file: Path) -> None:
+    """Remove what killed processes left of an unfinished `file`; call it where no one else writes that file now."""
+    for partial in file.parent.glob(f".{glob.escape(file.name)}.*.partial"):
+        with suppress(OSError):  # it is in nobody's way
             partial.unlink()
 
 

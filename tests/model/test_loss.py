@@ -64,6 +64,21 @@ def test_an_image_without_landslide_has_dice_loss_one_and_no_gradient() -> None:
     assert not logits.grad.any()
 
 
+def test_pooled_dice_is_one_fraction_over_the_batch() -> None:
+    logits, presence, truth = batch(6)
+    truth[0] = 0
+    p = 1 / (1 + np.exp(-logits))
+    expected = 1 - 2 * (p * truth).sum() / ((p**2).sum() + (truth**2).sum() + 1e-5)
+    scores = torch.from_numpy(logits).requires_grad_()
+    got = segmentation_and_presence(
+        scores, torch.from_numpy(presence), torch.from_numpy(truth), LossRecipe(bce=0.0, presence=0.0, pooled=True)
+    )
+    assert float(got.dice) == pytest.approx(expected)
+    torch.autograd.backward(got.total)
+    assert scores.grad is not None
+    assert (scores.grad[0] > 0).all(), "landslides invented in an empty image must cost"
+
+
 def test_certainty_in_the_truth_costs_nothing() -> None:
     _, _, truth = batch(3)
     truth = truth[:3]

@@ -1,9 +1,6 @@
 import csv
 import os
-import pickle
-import re
 import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,28 +9,24 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from typer import Typer
-from typer.testing import CliRunner
 
-from calanddet.cli.train import train
 from calanddet.model.chart import draw_curves
 from calanddet.model.checkpoint import load_checkpoint
 from calanddet.model.data import Corpus
 from calanddet.model.ema import MovingAverage
-from calanddet.model.network import PUBLISHED, TINY, CALandDet
+from calanddet.model.network import TINY, CALandDet
 from calanddet.model.optimizer import Optimizer
 from calanddet.model.recipe import PUBLISHED_RECIPE, SMALL_DATA, Recipe
 from calanddet.model.training import BEST, CURVES, LAST, LOG, Plan, Trainer
-from calanddet.model.transfer import from_torchvision, transfer
-from calanddet.model.validation import Example, predict, validate
-from calanddet.runtime.errors import EngineError, MissingDependency, ModelError, OptionError, OutputError
+from calanddet.model.validation import predict, validate
+from calanddet.runtime.errors import EngineError, ModelError, OutputError
+from calanddet.runtime.evaluation import Sample
 from calanddet.runtime.metrics import count
 from calanddet.runtime.pairs import find_pairs
 from helpers.pairs import painted, write_pairs
-from helpers.rules import weights_by_rule
 
 RECIPE = replace(SMALL_DATA, steps=6, batch=2, scenes=(0.0, 0.0), threads=1)
-IMAGES = [Example("near", *painted(50, 90, 230))]
+IMAGES = [Sample("near", "image", *painted(50, 90, 230))]
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +89,14 @@ def test_an_interrupted_run_finishes_its_step_saves_and_goes_on(
     corpus: Corpus, tmp_path: Path, undisturbed: Any, number: Any
 ) -> None:
     first = trainer(tmp_path)
-    step = first._advance
+    step = first.advance
 
     def interrupted(rgb: Any, masks: Any) -> Any:
         if first.step == 2:
             os.kill(os.getpid(), number)
         return step(rgb, masks)
 
-    first._advance = interrupted
+    first.advance = interrupted
     with pytest.raises(KeyboardInterrupt):
         first.run(corpus, IMAGES, lambda line: None)
     assert first.step == 3
@@ -123,6 +116,22 @@ def test_a_state_of_another_network_or_a_broken_one_is_refused(undisturbed: Any,
     (tmp_path / "state.pt").write_bytes(b"not a state")
     with pytest.raises(OutputError, match="cannot be resumed"):
         trainer(tmp_path).resume()
+
+
+def test_what_killed_runs_left_is_cleared_and_nothing_else(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / ".state.pt.4711.partial").write_bytes(b"half")
+    (tmp_path / ".notes.pt.4711.partial").write_bytes(b"somebody else's")
+    trainer(tmp_path).run(corpus, IMAGES, lambda line: None)
+    assert [path.name for path in tmp_path.glob(".*")] == [".notes.pt.4711.partial"]
+
+
+def test_two_runs_do_not_write_one_folder(corpus: Corpus, tmp_path: Path) -> None:
+    def meanwhile(line: Any) -> None:
+        with pytest.raises(OutputError, match="another run"):
+            trainer(tmp_path).run(corpus, IMAGES, lambda line: None)
+
+    trainer(tmp_path, replace(RECIPE, steps=1)).run(corpus, IMAGES, meanwhile)
+    assert [row["step"] for row in rows(tmp_path)] == ["1"]
 
 
 def test_a_changed_recipe_is_said_and_obeyed(undisturbed: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -164,7 +173,7 @@ def test_an_equal_teacher_changes_nothing_at_first(corpus: Corpus, tmp_path: Pat
     teacher.load_state_dict(taught.network.state_dict())
     taught.teach(teacher)
     rgb, masks = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8), torch.zeros(2, 224, 224, dtype=torch.uint8)
-    assert float(taught._advance(rgb, masks).total) == pytest.approx(float(alone._advance(rgb, masks).total), abs=1e-5)
+    assert float(taught.advance(rgb, masks).total) == pytest.approx(float(alone.advance(rgb, masks).total), abs=1e-5)
 
 
 def test_biases_and_norms_do_not_decay() -> None:
@@ -179,24 +188,6 @@ def test_biases_and_norms_do_not_decay() -> None:
         torch.testing.assert_close(parameter.detach(), before[name] * factor)
 
 
-def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
-    recipe = replace(PUBLISHED_RECIPE, steps=200, warmup=0.1)
-    rates = [recipe.rate(step) for step in range(200)]
-    assert max(rates) == pytest.approx(1.25e-4)
-    assert rates.index(max(rates)) in (19, 20)
-    assert rates[:20] == sorted(rates[:20])
-    assert rates[20:] == sorted(rates[20:], reverse=True)
-    assert rates[-1] < 1e-3 * max(rates)
-
-
-def test_recipes_survive_json_and_name_their_differences() -> None:
-    assert Recipe.from_dict(SMALL_DATA.to_dict()) == SMALL_DATA
-    changed = replace(SMALL_DATA, augmentation=replace(SMALL_DATA.augmentation, aim=0.25))
-    assert SMALL_DATA.differences(changed) == ["augmentation.aim: 0.5 -> 0.25"]
-    with pytest.raises(OptionError, match=r"scenes.*1\.5"):
-        replace(SMALL_DATA, scenes=(1.5, 0.0))
-
-
 def test_the_average_is_the_recursion() -> None:
     source = CALandDet(TINY)
     weight = source.head.final.weight
@@ -209,74 +200,6 @@ def test_the_average_is_the_recursion() -> None:
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * weight.detach()
     torch.testing.assert_close(average.network.head.final.weight, expected)
-
-
-def to_torchvision(key: str) -> Any:
-    """The inverse of the renaming, written from torchvision's own layout for depths 2, 2, 6, 2."""
-    key = key.removeprefix("backbone.")
-    if key.startswith("norm."):
-        return key
-    if key.startswith("patch_embed."):
-        return key.replace("patch_embed.", "features.0.")
-    found = re.fullmatch(r"features\.(\d)\.(\d)\.(.+)", key)
-    assert found is not None
-    stage, block, rest = found.groups()
-    if int(block) == PUBLISHED.depths[int(stage)]:
-        return f"features.{2 * int(stage) + 2}.{rest}"
-    return f"features.{2 * int(stage) + 1}.{block}.{rest}"
-
-
-def test_torchvision_swin_names_become_those_of_the_backbone() -> None:
-    with torch.device("meta"):
-        own = {k: v for k, v in CALandDet(PUBLISHED).state_dict().items() if k.startswith("backbone.")}
-    theirs = {to_torchvision(key): value for key, value in own.items()} | {"head.weight": torch.zeros(1000, 768)}
-    assert {"features.2.reduction.weight", "features.7.1.mlp.3.bias", "features.0.2.weight"} <= set(theirs)
-    got = from_torchvision(theirs)
-    assert set(got) == set(own) | {"head.weight"}
-    assert all(got[key] is own[key] for key in own)
-
-
-def test_transfer_takes_what_fits_and_says_what_does_not(tmp_path: Path) -> None:
-    source = CALandDet(TINY)
-    source.load_state_dict(weights_by_rule(source.state_dict()))
-    tensors = source.state_dict()
-    tensors["head.final.weight"] = torch.zeros(1, 4, 1, 1)
-    tensors["extra"] = torch.zeros(2)
-    del tensors["neck.layers.0.cro_attn.alpha"]
-    torch.save({"state_dict": tensors}, tmp_path / "c.pt")
-    target = CALandDet(TINY)
-    before = target.head.final.weight.detach().clone()
-    told = transfer(target, tmp_path / "c.pt")
-    assert told.missing == ("neck.layers.0.cro_attn.alpha",)
-    assert told.reshaped == ("head.final.weight",)
-    assert told.unused == ("extra",)
-    assert "1 not in the file" in str(told)
-    torch.testing.assert_close(target.head.final.weight.detach(), before)
-    torch.testing.assert_close(target.cls_head.head.weight, source.cls_head.head.weight)
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"", "is empty"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
-        (pickle.dumps(os.getcwd, protocol=2), "nothing of it was run"),
-    ],
-)
-def test_what_cannot_be_transferred_is_told_in_one_line(tmp_path: Path, content: Any, sentence: str) -> None:
-    (tmp_path / "c.pt").write_bytes(content)
-    with pytest.raises(ModelError, match=sentence) as caught:
-        transfer(CALandDet(TINY), tmp_path / "c.pt")
-    assert "\n" not in str(caught.value)
-
-
-def test_transfer_of_nothing_is_refused(tmp_path: Path) -> None:
-    torch.save({"w": torch.zeros(3)}, tmp_path / "c.pt")
-    with pytest.raises(ModelError, match="nothing in"):
-        transfer(CALandDet(TINY), tmp_path / "c.pt")
-    (tmp_path / "d.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(ModelError, match="no PyTorch checkpoint"):
-        transfer(CALandDet(TINY), tmp_path / "d.pt")
 
 
 class BrownIsLandslide(torch.nn.Module):
@@ -299,7 +222,7 @@ def test_validation_covers_every_pixel_of_every_size(shape: tuple[int, int]) -> 
     assert probability.shape == shape
     expected = rgb[:, :, 0].astype(int) > rgb[:, :, 1]
     np.testing.assert_array_equal(probability >= 127, expected)
-    score = validate(BrownIsLandslide(), [Example("a", rgb, truth), Example("scenes", rgb, truth)])
+    score = validate(BrownIsLandslide(), [Sample("a", "1", rgb, truth), Sample("scenes", "2", rgb, truth)])
     assert score.real == score.scenes == count(probability, truth)
 
 
@@ -310,50 +233,3 @@ def test_the_chart_draws_every_series(tmp_path: Path) -> None:
     draw_curves(tmp_path / "l.csv", tmp_path / "c.png")
     colours = {tuple(c) for c in np.asarray(cv2.imread(str(tmp_path / "c.png"))).reshape(-1, 3).tolist()}
     assert {(200, 80, 30), (40, 40, 220)} <= colours
-
-
-def test_the_command_trains_and_goes_on(tmp_path: Path) -> None:
-    for split, count_ in (("train", 3), ("val", 1)):
-        write_pairs(tmp_path / "data" / split, count_, seed=len(split))
-    app = Typer()
-    app.command()(train)
-    arguments = [str(tmp_path / "data"), "-o", str(tmp_path / "run"), "--config", "calanddet-tiny", "--batch", "2"]
-    arguments += ["--scenes", "0", "--threads", "1"]
-    first = CliRunner().invoke(app, [*arguments, "--steps", "2"])
-    assert first.exit_code == 0, first.output
-    assert "best IoU" in first.stdout
-    second = CliRunner().invoke(app, [*arguments, "--epochs", "2"])
-    assert second.exit_code == 0, second.output
-    assert "resuming at step 2 of 3" in second.stderr
-    assert [row["step"] for row in rows(tmp_path / "run")] == ["2", "3"]
-
-
-@pytest.mark.parametrize(
-    ("words", "error", "sentence"),
-    [
-        (["--device", "abacus"], EngineError, "'abacus'"),
-        (["--epochs", "-3"], OptionError, "positive number, not -3"),
-        (["--epochs", "nan"], OptionError, "positive number"),
-        (["--seed", str(1 << 32)], OptionError, "seed must be 0 to 4294967295"),
-    ],
-)
-def test_the_command_refuses_what_it_cannot_do(tmp_path: Path, words: Any, error: Any, sentence: str) -> None:
-    for split in ("train", "val"):
-        write_pairs(tmp_path / "data" / split, 1)
-    app = Typer()
-    app.command()(train)
-    done = CliRunner().invoke(app, [str(tmp_path / "data"), "-o", str(tmp_path / "run"), *words])
-    assert isinstance(done.exception, error)
-    assert sentence in str(done.exception)
-    assert not (tmp_path / "run").exists()
-
-
-def test_without_torch_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("calanddet.model")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    app = Typer()
-    app.command()(train)
-    done = CliRunner().invoke(app, [str(tmp_path), "-o", str(tmp_path / "run")])
-    assert isinstance(done.exception, MissingDependency)
-    assert "pip install 'calanddet[train]'" in str(done.exception)
