@@ -1,7 +1,5 @@
 """One run at a time for a set of results."""
 
-import errno
-import logging
 import os
 import sys
 from contextlib import suppress
@@ -9,17 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from calanddet.runtime.errors import OutputError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from calanddet.runtime.locking import try_lock
 
 __all__ = ["RunLock"]
-
-logger = logging.getLogger(__name__)
-
-_HELD = frozenset({errno.EAGAIN, errno.EACCES, errno.EDEADLK})
 
 
 class RunLock:
@@ -33,7 +23,7 @@ class RunLock:
         self._path = path
         while True:
             file = path.open("a+b")
-            if not _locked(file):
+            if not try_lock(file):
                 file.seek(0)
                 holder = file.read(32).decode("ascii", "replace").strip() or "unknown"
                 file.close()
@@ -62,20 +52,6 @@ class RunLock:
         with suppress(OSError):  # what a full disk did not take is given up silently
             self._file.close()
         self._file = None
-
-
-def _locked(file: BinaryIO) -> bool:
-    """Whether the lock could be had at once."""
-    try:
-        if sys.platform == "win32":
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _HELD:
-            return False
-        logger.warning("%s lies on a file system without locks (%s): start no second run there", file.name, error)
-    return True
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
