@@ -1,20 +1,33 @@
 """From a model file to an engine: which backend, and why not a faster one."""
 
 import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
+from calanddet.runtime.cuda.presence import why_no_gpu
 from calanddet.runtime.engines.protocol import Engine
-from calanddet.runtime.errors import EngineError, OptionError
+from calanddet.runtime.errors import CalanddetError, EngineError, MissingDependency, OptionError
+from calanddet.runtime.plans.builder import PlanBuilder
 
-__all__ = ["EngineOptions", "open_engine"]
+__all__ = ["PLAN_SUFFIXES", "EngineOptions", "open_engine"]
 
 _log = logging.getLogger(__name__)
+
+PLAN_SUFFIXES = frozenset((".plan", ".engine"))
+LONGEST_REASON = 160
+
+Attempt: TypeAlias = tuple[str, Callable[[str], Engine]]
+"""What is tried, in the user's words, and how: takes the reason for EngineInfo."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """name: "auto", or an ONNX Runtime provider ("cpu", "cuda", "openvino", ...); threads: 0 takes every core."""
+    """name: "auto", "tensorrt", "rtx", "cuda", "cpu" or another ONNX Runtime provider ("openvino", ...);
+
+    batch: tiles in a batch; threads: of a CPU, 0 takes every core.
+    """
 
     name: str = "auto"
     batch: int = 8
@@ -27,13 +40,106 @@ class EngineOptions:
             raise OptionError(f"threads are 1 to 1024, or 0 for every core, not {self.threads}")
 
 
-def open_engine(path: Path, options: EngineOptions = EngineOptions()) -> Engine:
-    """The engine for the model at `path`. Raises ModelError or EngineError with the reason."""
-    if path.suffix.lower() in {".plan", ".engine"}:
-        raise EngineError(f"{path} is a TensorRT plan, which this version does not run; give it the .onnx file")
-    from calanddet.runtime.engines.ort import OrtEngine, OrtOptions
+def open_engine(path: Path, options: EngineOptions = EngineOptions(), *, build: PlanBuilder | None = None) -> Engine:
+    """The engine for the model at `path`, an ONNX or a TensorRT plan.
 
-    provider = "cpu" if options.name == "auto" else options.name
-    engine = OrtEngine(path, OrtOptions(provider=provider, threads=options.threads, batch=options.batch))
+    build: makes a plan of an ONNX where TensorRT wants one. "auto" takes the first that works of: the plan, TensorRT,
+    TensorRT-RTX, ONNX Runtime's CUDA provider, the CPU; EngineInfo.reason says why not those before it. Nothing of a
+    GPU is imported where there is none. Raises ModelError, EngineError or MissingDependency with the reason.
+    """
+    engine = _Choice(path, options, build).open()
     _log.info("%s runs with %s", path.name, engine.info)
     return engine
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    path: Path
+    options: EngineOptions
+    build: PlanBuilder | None
+
+    def open(self) -> Engine:
+        name = self.options.name.lower()
+        if self.path.suffix.lower() in PLAN_SUFFIXES:
+            return self._plan_given(name)
+        if name in ("tensorrt", "rtx"):
+            return self._planned(name, "")
+        if name == "cuda":
+            return self._cuda("")
+        if name != "auto":
+            return self._ort(name, "")
+        return self._auto()
+
+    def _plan_given(self, name: str) -> Engine:
+        if name not in ("auto", "tensorrt", "rtx"):
+            raise EngineError(
+                f"{self.path} is a TensorRT plan, which --engine {name} does not run: give it the .onnx file"
+            )
+        if (why := why_no_gpu()) is not None:
+            raise EngineError(f"{self.path} is a TensorRT plan, which cannot run here ({why}): give run the .onnx file")
+        return self._plan(self.path, "")
+
+    def _auto(self) -> Engine:
+        if (why := why_no_gpu()) is not None:
+            return self._ort("cpu", why)
+        reasons: list[str] = []
+        for what, attempt in self._attempts():
+            try:
+                return attempt("; ".join(reasons))
+            except CalanddetError as error:
+                reasons.append(f"not {what}: {_short(error)}")
+                _log.debug("%s", reasons[-1], exc_info=error)
+        reason = "; ".join(reasons)
+        _log.warning("there is a GPU, but the CPU is used: %s", reason)
+        return self._ort("cpu", reason)
+
+    def _attempts(self) -> Iterator[Attempt]:
+        from calanddet.runtime.engines.planned import fitting_plan
+
+        if (plan := fitting_plan(self.path)) is not None:
+            yield plan.name, lambda reason: self._plan(plan, reason)
+        yield "TensorRT", lambda reason: self._native("tensorrt", reason)
+        yield "TensorRT-RTX", lambda reason: self._native("rtx", reason)
+        yield "the CUDA provider", self._cuda
+
+    def _plan(self, plan: Path, reason: str) -> Engine:
+        from calanddet.runtime.engines.planned import open_plan
+
+        return open_plan(plan, batch=self.options.batch, build=self.build, reason=reason)
+
+    def _native(self, flavour: str, reason: str) -> Engine:
+        from calanddet.runtime.engines.planned import open_onnx
+
+        return open_onnx(self.path, flavour=flavour, batch=self.options.batch, build=self.build, reason=reason)
+
+    def _planned(self, flavour: str, reason: str) -> Engine:
+        """TensorRT itself where it is installed; else, behind the same name, ONNX Runtime's provider for it."""
+        from calanddet.runtime.engines.ort_gpu import TENSORRT, open_ort_gpu
+        from calanddet.runtime.engines.ort_session import providers
+
+        try:
+            return self._native(flavour, reason)
+        except MissingDependency as error:
+            if flavour != "tensorrt" or TENSORRT not in providers():
+                raise
+            _log.warning("ONNX Runtime's TensorRT provider is used: %s", _short(error))
+            return open_ort_gpu(
+                self.path, TENSORRT, batch=self.options.batch, reason=f"not TensorRT itself: {_short(error)}"
+            )
+
+    def _cuda(self, reason: str) -> Engine:
+        from calanddet.runtime.engines.ort_gpu import CUDA, open_ort_gpu
+
+        return open_ort_gpu(self.path, CUDA, batch=self.options.batch, reason=reason)
+
+    def _ort(self, provider: str, reason: str) -> Engine:
+        from calanddet.runtime.engines.ort import OrtEngine, OrtOptions
+
+        asked = OrtOptions(provider=provider, threads=self.options.threads, batch=self.options.batch)
+        return OrtEngine(self.path, asked, reason=reason)
+
+
+def _short(error: Exception) -> str:
+    """The message without its advice: one line among several reasons."""
+    text = str(error).split(": ", 1)[0] if len(str(error)) > LONGEST_REASON else str(error)
+    return text[:LONGEST_REASON]

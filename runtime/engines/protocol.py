@@ -7,7 +7,7 @@ from typing import Protocol
 from calanddet.runtime.spec import ModelSpec
 from calanddet.runtime.types import Bytes, Prediction
 
-__all__ = ["Engine", "EngineInfo"]
+__all__ = ["Engine", "EngineInfo", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ class EngineInfo:
         why = f" ({self.reason})" if self.reason else ""
         threads = f" ({self.threads} threads)" if self.threads else ""
         return f"{self.engine} on {self.device}{threads}, {self.precision}{why}"
+
+
+def joined(*reasons: str) -> str:
+    """Reasons on one line; empty ones fall away."""
+    return "; ".join(reason for reason in reasons if reason)
 
 
 class Engine(Protocol):

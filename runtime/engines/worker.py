@@ -6,10 +6,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from calanddet.runtime.errors import CalanddetError, EngineError
 from calanddet.runtime.types import Bytes, Prediction
 
-__all__ = ["WAITING", "Worker"]
+__all__ = ["WAITING", "Worker", "check_tiles"]
 
 WAITING = 2
 """Batches to keep in flight: one that is computed, and one that waits, so that the next starts at once."""
+
+
+def check_tiles(name: str, tiles: Bytes, shape: tuple[int, int, int, int]) -> None:
+    """Raise EngineError unless `tiles` is uint8 of exactly `shape`: (batch, tile, tile, 3)."""
+    if tiles.shape != shape or tiles.dtype.name != "uint8":
+        raise EngineError(f"the {name} engine takes uint8 {shape}, not {tiles.dtype} {tiles.shape}")
 
 
 class Worker:
@@ -24,8 +30,7 @@ class Worker:
         """Start inference on uint8 tiles of exactly the worker's shape. Raises EngineError after `close`."""
         if self._thread is None:
             raise EngineError(f"the {self._name} engine is closed")
-        if tiles.shape != self._shape or tiles.dtype.name != "uint8":
-            raise EngineError(f"the {self._name} engine takes uint8 {self._shape}, not {tiles.dtype} {tiles.shape}")
+        check_tiles(self._name, tiles, self._shape)
         return self._thread.submit(self._run, tiles)
 
     def _run(self, tiles: Bytes) -> Prediction:

@@ -90,12 +90,6 @@ def test_an_unknown_provider_is_refused_with_those_there_are(tmp_path: Path) -> 
         open_model(path, engine=EngineOptions(name="abacus"))
 
 
-def test_a_plan_is_refused_until_it_can_be_run(tmp_path: Path) -> None:
-    (tmp_path / "m.plan").write_bytes(b"plan")
-    with pytest.raises(EngineError, match="TensorRT"):
-        open_model(tmp_path / "m.plan")
-
-
 @pytest.mark.parametrize(("batch", "threads"), [(0, 0), (2000, 0), (8, -1)])
 def test_impossible_options_are_refused(batch: int, threads: int) -> None:
     with pytest.raises(OptionError, match=r"\d"):
