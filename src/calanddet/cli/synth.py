@@ -8,7 +8,7 @@ import typer
 
 from calanddet.cli.progress import ProgressKind, shown
 
-__all__ = ["synth"]
+__all__ = ["shape_of", "synth"]
 
 
 def synth(
@@ -23,7 +23,7 @@ def synth(
     progress: Annotated[ProgressKind, typer.Option(help="How progress is shown on stderr.")] = ProgressKind.auto,
 ) -> None:
     """Make a georeferenced aerial scene with landslides, and the mask that is exactly right for it."""
-    shape = _shape(size)
+    shape = shape_of(size)
     from calanddet.runtime.scenes import Scene, write_scene
 
     scene = Scene(seed, shape, gsd, rim)
@@ -34,7 +34,7 @@ def synth(
     print(truth)
 
 
-def _shape(size: str) -> tuple[int, int]:
+def shape_of(size: str) -> tuple[int, int]:
     """(rows, columns) of "WIDTHxHEIGHT"."""
     match = re.fullmatch(r"(\d{1,9})[xX×](\d{1,9})", size.strip())
     if match is None:

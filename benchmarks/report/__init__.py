@@ -1,0 +1,1 @@
+"""Records as one HTML page that opens offline: tables, and plots as SVG inside it."""
