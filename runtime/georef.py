@@ -31,3 +31,7 @@ class Georeference:
             return np.asarray(x, np.float64).reshape(row.shape), np.asarray(y, np.float64).reshape(row.shape)
         t = self.transform
         return t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
+
+    def accuracy(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float64] | None:  # noqa: ARG002
+        """Horizontal accuracy in metres, one sigma, float64, of pixel corners at (row, col); None where no one says."""
+        return None

@@ -1,6 +1,7 @@
 """Landslides with what their readers want to know: place, area, perimeter, confidence."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,8 @@ class Landslides:
     probability. centroid: float64, (n, 2), (lon, lat) in degrees, NaN where not known; it may lie outside.
     vertices: float64, (V, 2), (row, col); ground and degrees: float64, (V, 2), as in `Positions`; longitudes are
     continuous within a landslide, so beyond 180 where it crosses the antimeridian. ring_size: int64, (R,);
-    rings: int64, (n,), as in `Outlines`.
+    rings: int64, (n,), as in `Outlines`. more: further columns for every format, int64 or float64, (n,), by name, such
+    as accuracy_m: horizontal, one sigma, at the centroid.
     """
 
     area_px: Int
@@ -41,6 +43,7 @@ class Landslides:
     degrees: Float
     ring_size: Int
     rings: Int
+    more: Mapping[str, Int | Float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.area_px)
@@ -65,6 +68,7 @@ class Landslides:
             degrees=self.degrees[of_vertex],
             ring_size=self.ring_size[of_ring],
             rings=self.rings[which],
+            more={name: column[which] for name, column in self.more.items()},
         )
 
 
@@ -82,18 +86,21 @@ def measure(outlines: Outlines, locator: Locator) -> Landslides:
     degrees = places.degrees
     if locator.body != "none":
         degrees = _continuous(degrees, np.add.reduceat(ring_size, first_ring))
+    centre = _centres(outlines)
+    accuracy = locator.georeference.accuracy(centre[:, 0], centre[:, 1])
     return Landslides(
         area_px=outlines.pixels,
         area_m2=area_m2,
         perimeter_m=perimeter_m,
         confidence=outlines.total / (SCALE * outlines.pixels),
         confidence_max=outlines.peak / float(SCALE),
-        centroid=_centroids(outlines, locator),
+        centroid=_centroids(centre, locator),
         vertices=vertices,
         ground=places.ground,
         degrees=degrees,
         ring_size=ring_size,
         rings=outlines.rings,
+        more={} if accuracy is None else {"accuracy_m": accuracy},
     )
 
 
@@ -117,12 +124,16 @@ def _continuous(degrees: Float, size: Int) -> Float:
     return np.stack([degrees[:, 0] - 360.0 * turns, degrees[:, 1]], axis=1)
 
 
-def _centroids(outlines: Outlines, locator: Locator) -> Float:
-    """Longitude and latitude of the centroids of the pixels."""
-    if locator.body == "none":
-        return np.full((len(outlines), 2), np.nan)
+def _centres(outlines: Outlines) -> Float:
+    """Centroids of the pixels, float64, (n, 2), (row, col)."""
     moment, area = ring_moments(outlines.vertices, outlines.ring_size)
     first_ring = outlines.first_ring
-    centre = np.add.reduceat(moment, first_ring) / np.add.reduceat(area, first_ring)[:, None]
+    return np.asarray(np.add.reduceat(moment, first_ring) / np.add.reduceat(area, first_ring)[:, None])
+
+
+def _centroids(centre: Float, locator: Locator) -> Float:
+    """Longitudes and latitudes of centroids in pixels."""
+    if locator.body == "none":
+        return np.full(centre.shape, np.nan)
     degrees = locator.locate(centre[:, 0], centre[:, 1]).degrees
-    return _continuous(degrees, np.ones(len(outlines), np.int64))
+    return _continuous(degrees, np.ones(len(centre), np.int64))

@@ -18,10 +18,12 @@ FIELDS = (
     "centroid_lat",
 )
 CENTROID_DECIMALS = 8
+MORE_DECIMALS = 3
 
 
 def attributes(landslides: Landslides, first_id: int) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
-    """One column for each of FIELDS, (n,), in their order; numbers are counted from `first_id`, NaN is not known."""
+    """One column for each of FIELDS, (n,), in their order, and then those that the landslides have more; numbers are
+    counted from `first_id`, NaN is not known."""
     lon, lat = np.round(landslides.centroid, CENTROID_DECIMALS).T
     columns = (
         np.arange(first_id, first_id + len(landslides)),
@@ -33,4 +35,5 @@ def attributes(landslides: Landslides, first_id: int) -> dict[str, NDArray[np.in
         lon,
         lat,
     )
-    return dict(zip(FIELDS, columns, strict=True))
+    more = {name: np.round(column, MORE_DECIMALS) for name, column in landslides.more.items()}
+    return dict(zip(FIELDS, columns, strict=True)) | more

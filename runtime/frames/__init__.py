@@ -1,0 +1,1 @@
+"""Pictures that drones take: photographs and video frames with their place on the ground, and live streams."""
