@@ -21,12 +21,15 @@ from calanddet.runtime.errors import (
     ModelError,
     OptionError,
     OutputError,
+    ResumeError,
 )
 
 if TYPE_CHECKING:
     from calanddet.runtime.engines.opening import EngineOptions
-    from calanddet.runtime.mapping import MapOptions, MapResult, run
+    from calanddet.runtime.mapping import MapResult, run
     from calanddet.runtime.model import Model, open_model
+    from calanddet.runtime.options import MapOptions
+    from calanddet.runtime.partial import map_partial
     from calanddet.runtime.spec import ModelSpec
 
 __all__ = [
@@ -43,16 +46,19 @@ __all__ = [
     "ModelSpec",
     "OptionError",
     "OutputError",
+    "ResumeError",
+    "map_partial",
     "open_model",
     "run",
 ]
 
 _HOMES = {
     "EngineOptions": "engines.opening",
-    "MapOptions": "mapping",
+    "MapOptions": "options",
     "MapResult": "mapping",
     "Model": "model",
     "ModelSpec": "spec",
+    "map_partial": "partial",
     "open_model": "model",
     "run": "mapping",
 }

@@ -6,6 +6,7 @@ CalanddetError
  +-- ModelError            the model or checkpoint: another file, or export it again
  +-- EngineError           the engine, its device or provider: choose another
  +-- OutputError           where results go: another folder, more space, or --overwrite
+ |    +-- ResumeError      an unfinished run of another input, model or setting lies there: run that, or start afresh
  +-- OptionError           a parameter out of its range: change it
  +-- MissingDependency     an optional package: install the extra named in the message
 """
@@ -21,6 +22,7 @@ __all__ = [
     "ModelError",
     "OptionError",
     "OutputError",
+    "ResumeError",
 ]
 
 
@@ -50,6 +52,10 @@ class EngineError(CalanddetError):
 
 class OutputError(CalanddetError):
     """Results cannot be written, or would replace files that must stay."""
+
+
+class ResumeError(OutputError):
+    """An unfinished run lies there, and this one cannot go on with it: something that decides the bytes differs."""
 
 
 class OptionError(CalanddetError, ValueError):

@@ -18,13 +18,19 @@ class Mosaic:
     Tiles of a row may be added in any order; the sums are integers, so the bytes do not depend on it.
     """
 
-    def __init__(self, grid: TileGrid, rule: BlendRule, emit: Callable[[int, Bytes], None]) -> None:
-        """`emit(row, band)` gets bands uint8, (h, W), 0..254 or 255 for nodata, from row 0 down without gaps."""
+    def __init__(
+        self, grid: TileGrid, rule: BlendRule, emit: Callable[[int, Bytes], None], *, tile_row: int = 0
+    ) -> None:
+        """`emit(row, band)` gets bands uint8, (h, W), 0..254 or 255 for nodata, from row 0 down without gaps.
+
+        With a first `tile_row` other than 0 they begin at its first row, and those that an earlier tile row reaches
+        lack its share.
+        """
         self._rows, self._cols = grid.rows, grid.cols
         self._row_weights = rule.weights(grid.rows)
         self._col_weights = rule.weights(grid.cols)
         self._emit = emit
-        self._tile_row = 0
+        self._tile_row = tile_row
         self._sums = np.zeros((min(grid.rows.tile, grid.rows.length), grid.cols.length), np.uint32)
 
     def add(self, tile_col: int, probability: Bytes) -> None:

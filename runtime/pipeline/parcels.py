@@ -8,6 +8,7 @@ import numpy as np
 
 from calanddet.runtime.pipeline.stages import Stages
 from calanddet.runtime.pipeline.strips import Strips
+from calanddet.runtime.pipeline.track import Restart
 from calanddet.runtime.tiling import TileGrid
 from calanddet.runtime.types import Bool, Bytes
 
@@ -38,8 +39,13 @@ Step: TypeAlias = Place | RowEnd
 
 @dataclass(slots=True, eq=False)
 class Parcel:
-    """tiles: uint8, (batch, T, T, 3), the first `count` real, the rest black; None where there are only row ends."""
+    """tiles: uint8, (batch, T, T, 3), the first `count` real, the rest black; None where there are only row ends.
 
+    tile_row, tile_col: where in the grid it begins; no earlier tile is in it, no later one in an earlier parcel.
+    """
+
+    tile_row: int
+    tile_col: int
     tiles: Bytes | None = None
     count: int = 0
     steps: list[Step] = field(default_factory=list)
@@ -51,26 +57,29 @@ class Cutter:
     def __init__(self, grid: TileGrid, strips: Strips, batch: int, stages: Stages) -> None:
         self._grid, self._strips, self._batch, self._stages = grid, strips, batch, stages
 
-    def parcels(self, buffer: Callable[[], Bytes]) -> Iterator[Parcel]:
-        """All parcels in order; `buffer` gives the array of a batch, the parcel's until its result is taken."""
-        parcel, idle_rows = Parcel(), 0
-        for index in range(self._grid.rows.count):
+    def parcels(self, buffer: Callable[[], Bytes], begin: Restart = Restart()) -> Iterator[Parcel]:
+        """The parcels from `begin` on in order; `buffer` gives the array of a batch, the parcel's until its result is
+        taken."""
+        parcel, idle_rows = Parcel(begin.tile_row, begin.tile_col), 0
+        for index in range(begin.tile_row, self._grid.rows.count):
             start = self._grid.rows.origin(index)
             rows = self._strips.rows(start, start + self._grid.rows.tile)
             occupied = self._occupied(rows.valid)
             for tile_col in occupied:
+                if index == begin.tile_row and tile_col < begin.tile_col:
+                    continue
                 if parcel.tiles is None:
                     parcel.tiles = buffer()
                 self._cut(rows.rgb, tile_col, parcel)
                 if parcel.count == self._batch:
                     yield parcel
-                    parcel = Parcel()
+                    parcel = Parcel(index, tile_col + 1)
             valid = rows.valid[: self._grid.rows.final_until(index) - start, : self._grid.cols.length].copy()
             parcel.steps.append(RowEnd(valid, self._grid.cols.count - len(occupied)))
             idle_rows = 0 if occupied else idle_rows + 1
             if parcel.tiles is None or idle_rows >= PATIENCE:
                 yield _padded(parcel)
-                parcel, idle_rows = Parcel(), 0
+                parcel, idle_rows = Parcel(index + 1, 0), 0
         if parcel.steps:
             yield _padded(parcel)
 

@@ -1,7 +1,7 @@
 """How long each stage of the stream took, in wall seconds and in seconds of its thread on a core."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,9 +18,10 @@ class StageTime:
 
 @dataclass(slots=True)
 class Stages:
-    """Stage times by name; a name belongs to one thread."""
+    """Stage times by name; a name belongs to one thread. `listener` is told the name and wall seconds of each entry."""
 
     times: dict[str, StageTime] = field(default_factory=dict)
+    listener: Callable[[str, float], None] | None = None
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -30,5 +31,8 @@ class Stages:
         try:
             yield
         finally:
-            entry.wall_s += time.perf_counter() - wall
+            took = time.perf_counter() - wall
+            entry.wall_s += took
             entry.cpu_s += time.thread_time() - cpu
+            if self.listener is not None:
+                self.listener(name, took)

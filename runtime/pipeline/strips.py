@@ -15,9 +15,12 @@ MOST_ROWS = 1024
 
 
 class Strips:
-    """Full-width rows of a source, from top to bottom; at least `tile` columns wide and rows high, black outside."""
+    """Full-width rows of a source, from top to bottom; at least `tile` columns wide and rows high, black outside.
 
-    def __init__(self, source: Source, tile: int, stages: Stages) -> None:
+    The first one holds row `begin`, and its upper end is where one of a stream from the top has it.
+    """
+
+    def __init__(self, source: Source, tile: int, stages: Stages, begin: int = 0) -> None:
         self._source, self._stages = source, stages
         self._height, width = source.info.shape
         self._step = _strip_rows(source.info.block[0])
@@ -25,11 +28,11 @@ class Strips:
         capacity = tile + 2 * self._step
         self._rgb: Bytes = np.zeros((capacity, self._width, 3), np.uint8)
         self._valid: Bool = np.zeros((capacity, self._width), np.bool_)
-        self._start = self._stop = 0
+        self._start = self._stop = begin // self._step * self._step
 
     def rows(self, start: int, stop: int) -> Pixels:
         """Rows `start` to `stop` as views that hold until the next call; `start` never decreases."""
-        self._drop_above(start)
+        self._drop_above(min(start, self._stop))  # the first strip may begin above what is wanted
         while self._stop < stop:
             self._read_strip()
         here = slice(start - self._start, stop - self._start)

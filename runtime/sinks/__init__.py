@@ -8,18 +8,14 @@
         write_report(work.file(names.report), report)
         work.commit(summary.files, report=names.report)
 
-What is not committed is gone when the work folder closes; an earlier set stays as it was.
+What is not committed is gone when the work folder closes, unless it was told to stay; an earlier set stays as it was.
 """
 
+from calanddet.runtime.sinks.blocks import DamagedWork, Kept, kept_bands
 from calanddet.runtime.sinks.cog import Grid
-from calanddet.runtime.sinks.outputs import (
-    LandslideTotals,
-    Making,
-    MapOutputs,
-    MapSummary,
-    OutputNames,
-    OutputOptions,
-)
+from calanddet.runtime.sinks.making import Making
+from calanddet.runtime.sinks.names import OutputNames
+from calanddet.runtime.sinks.outputs import MapOutputs, MapSummary, OutputOptions
 from calanddet.runtime.sinks.preview import preview_size
 from calanddet.runtime.sinks.protocol import BandSink, NullSink
 from calanddet.runtime.sinks.report import (
@@ -30,17 +26,21 @@ from calanddet.runtime.sinks.report import (
     RunReport,
     Throughput,
     TileRecord,
+    is_partial,
     is_same_finished_run,
     output_records,
     write_report,
 )
-from calanddet.runtime.sinks.workdir import WorkDir
+from calanddet.runtime.sinks.totals import LandslideTotals
+from calanddet.runtime.sinks.workdir import WorkDir, work_path
 
 __all__ = [
     "BandSink",
+    "DamagedWork",
     "EngineRecord",
     "Grid",
     "InputRecord",
+    "Kept",
     "LandslideTotals",
     "Making",
     "MapOutputs",
@@ -54,8 +54,11 @@ __all__ = [
     "Throughput",
     "TileRecord",
     "WorkDir",
+    "is_partial",
     "is_same_finished_run",
+    "kept_bands",
     "output_records",
     "preview_size",
+    "work_path",
     "write_report",
 ]

@@ -6,13 +6,10 @@ is to put bytes in order.
 """
 
 import warnings
-import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -22,13 +19,14 @@ from rasterio.windows import Window
 
 from calanddet.runtime.errors import OutputError
 from calanddet.runtime.georef import Georeference
+from calanddet.runtime.sinks.blocks import BlockFile, Kept, pack, pack_smooth
 from calanddet.runtime.sinks.geotags import GDAL_NODATA, geo_tags
 from calanddet.runtime.sinks.pyramid import BLOCK, Pyramid, level_shapes
 from calanddet.runtime.sinks.tiff import LONG, SHORT, Directory, Tag, write_cog
 from calanddet.runtime.spec import NODATA
 from calanddet.runtime.types import Bytes
 
-__all__ = ["CogFile", "CogLook", "Grid", "MapRasters"]
+__all__ = ["CogFile", "CogLook", "Grid", "MapRasters", "block_path"]
 
 DEFLATE, HORIZONTAL = 8, 2
 
@@ -72,18 +70,19 @@ class CogFile:
     2); those of a mask are not, which would lengthen them.
     """
 
-    def __init__(self, path: Path, grid: Grid, look: CogLook) -> None:
+    def __init__(self, path: Path, grid: Grid, look: CogLook, *, kept: int = 0) -> None:
+        """`kept`: bytes of blocks of the full image that an earlier run left, which come again and are passed over."""
         self._path = path
         self._look = look
         self._tags = geo_tags(grid.georeference, look.description, look.tags)
         self._shapes = level_shapes(grid.height, grid.width)
-        self._sizes: list[list[int]] = [[] for _ in self._shapes]
+        self._columns = -(-grid.width // BLOCK)
         self._uniform: dict[int, bytes] = {}
-        self._blocks: list[BinaryIO] = []
+        self._blocks: list[BlockFile] = []
         try:
             for level in range(len(self._shapes)):
-                self._blocks.append(self._block_path(level).open("wb"))
-        except OSError:
+                self._blocks.append(BlockFile(block_path(path, level), kept=0 if level else kept))
+        except (OSError, OutputError):
             self.close()
             raise
 
@@ -100,16 +99,32 @@ class CogFile:
 
     def append(self, level: int, block: bytes) -> None:
         """Add the next block of a level, in rows from the upper left. Raises OSError when the disk is full."""
-        self._blocks[level].write(b"".join([len(block).to_bytes(4, "little"), block, block[-4:]]))
-        self._sizes[level].append(len(block))
+        self._blocks[level].append(block)
+
+    def passes(self, level: int, count: int) -> bool:
+        """Whether the next `count` blocks of a level are there already; they need not be encoded and appended then."""
+        return self._blocks[level].passes(count)
+
+    def secure(self) -> Kept:
+        """Bring the complete rows of blocks of the full image to the disk, and say what they are. Raises OSError."""
+        rows = self.complete_rows
+        return Kept(rows, self._blocks[0].secure(-(-rows // BLOCK) * self._columns))
+
+    @property
+    def complete_rows(self) -> int:
+        """Rows of the full image in complete rows of blocks."""
+        return min(len(self._blocks[0].sizes) // self._columns * BLOCK, self._shapes[0][0])
 
     @property
     def written(self) -> int:
         """Bytes of all blocks so far."""
-        return sum(map(sum, self._sizes))
+        return sum(sum(blocks.sizes) for blocks in self._blocks)
 
     def finish(self) -> None:
-        """Put the file in order and read it back. Raises OSError, or OutputError where it does not read."""
+        """Put the file in order and read it back; the blocks of the full image stay, so that this can be done again.
+
+        Raises OSError, or OutputError where it does not read.
+        """
         for blocks in self._blocks:
             blocks.flush()
         self.close()
@@ -117,22 +132,16 @@ class CogFile:
         with self._path.open("wb") as out:
             write_cog(out, directories)
         _check(self._path, self._shapes)
+        for blocks in self._blocks[1 if self._look.table is None else 0 :]:
+            blocks.path.unlink()
 
     def close(self) -> None:
         """Close the block files; idempotent. What a full disk did not take is given up silently: `finish` tells."""
         for blocks in self._blocks:
-            with suppress(OSError):
-                blocks.close()
+            blocks.close()
 
     def _deflate(self, block: Bytes) -> bytes:
-        if self._look.table is None:
-            smooth, block = block, block.copy()
-            np.subtract(smooth[:, 1:], smooth[:, :-1], out=block[:, 1:])
-        packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
-        return packer.compress(block.tobytes()) + packer.flush()
-
-    def _block_path(self, level: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{level}")
+        return pack_smooth(block) if self._look.table is None else pack(block)
 
     def _directory(self, level: int) -> Directory:
         height, width = self._shapes[level]
@@ -152,7 +161,7 @@ class CogFile:
             Tag.of(339, SHORT, [1]),
             *(tag for tag in self._tags if level == 0 or tag.number == GDAL_NODATA),
         )
-        return Directory(tags, self._sizes[level], self._block_path(level))
+        return Directory(tags, self._blocks[level].sizes, self._blocks[level].path)
 
 
 class MapRasters:
@@ -162,20 +171,36 @@ class MapRasters:
     so that both tell the same at every scale, and neither a lone pixel nor a gap decides for four.
     """
 
-    def __init__(self, grid: Grid, looks: Mapping[Path, CogLook], *, threads: int = 1) -> None:
-        """`looks` names the files; blocks are compressed in `threads` threads beside the caller's if above 1."""
+    def __init__(self, grid: Grid, looks: Mapping[Path, CogLook], *, threads: int = 1, kept: int = 0) -> None:
+        """`looks` names the files, that of the probability first; blocks are compressed in `threads` threads beside the
+        caller's if above 1; the first file's full image has `kept` bytes from an earlier run, whose rows come again."""
         self._pyramid = Pyramid(grid.height, grid.width)
         self._pool = ThreadPoolExecutor(threads, "calanddet-deflate") if threads > 1 else None
-        self._files = [CogFile(path, grid, look) for path, look in looks.items()]
+        self._files: list[CogFile] = []
+        try:
+            for path, look in looks.items():
+                self._files.append(CogFile(path, grid, look, kept=0 if self._files else kept))
+        except (OSError, OutputError):
+            self.close()
+            raise
 
     def write(self, band: Bytes) -> None:
         """Take the next rows, uint8, (h, W). Raises OSError when the disk is full."""
         for row in self._pyramid.write(band):
             blocks = np.split(row.pixels, row.pixels.shape[1] // BLOCK, axis=1)
-            encoded = (self._pool.map if self._pool else map)(self._encode, blocks)
-            for block in list(encoded):
-                for file, data in zip(self._files, block, strict=True):
-                    file.append(row.level, data)
+            for file in self._files:
+                if not file.passes(row.level, len(blocks)):
+                    for data in list((self._pool.map if self._pool else map)(file.encode, blocks)):
+                        file.append(row.level, data)
+
+    @property
+    def complete_rows(self) -> int:
+        """Rows that `secure` would keep."""
+        return self._files[0].complete_rows
+
+    def secure(self) -> Kept:
+        """Bring what is complete of the first file's full image to the disk, and say what it is. Raises OSError."""
+        return self._files[0].secure()
 
     @property
     def written(self) -> int:
@@ -194,8 +219,10 @@ class MapRasters:
         for file in self._files:
             file.close()
 
-    def _encode(self, block: Bytes) -> list[bytes]:
-        return [file.encode(block) for file in self._files]
+
+def block_path(path: Path, level: int) -> Path:
+    """Where the blocks of a level of the raster `path` grow."""
+    return path.with_name(f"{path.name}.{level}")
 
 
 def _check(path: Path, shapes: Sequence[tuple[int, int]]) -> None:

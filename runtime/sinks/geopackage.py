@@ -14,7 +14,7 @@ from pyogrio import raw
 from calanddet.runtime.errors import OutputError
 from calanddet.runtime.polygons import Landslides
 from calanddet.runtime.polygons.locate import Locator
-from calanddet.runtime.sinks.attributes import FIELDS, attributes
+from calanddet.runtime.sinks.attributes import attributes
 from calanddet.runtime.sinks.coordinates import closed
 from calanddet.runtime.sinks.failures import MEGABYTE, writing
 
@@ -51,8 +51,8 @@ class GeoPackageSink:
             raw.write(
                 self._path,
                 geometry=geometry,
-                field_data=[columns[name] for name in FIELDS],
-                fields=list(FIELDS),
+                field_data=list(columns.values()),
+                fields=list(columns),
                 layer=self._path.stem,
                 driver="GPKG",
                 geometry_type="Polygon",

@@ -3,95 +3,28 @@
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
 
-import numpy as np
-
 from calanddet.runtime.errors import OptionError
-from calanddet.runtime.polygons import Landslides, Locator, OutlineScan, measure
+from calanddet.runtime.polygons import Locator, OutlineScan, measure
+from calanddet.runtime.sinks.blocks import Kept, kept_bands
 from calanddet.runtime.sinks.caption import Caption
 from calanddet.runtime.sinks.cog import CogLook, Grid, MapRasters
 from calanddet.runtime.sinks.failures import MEGABYTE, require_space, writing
 from calanddet.runtime.sinks.geojson import GeoJsonSink
 from calanddet.runtime.sinks.geopackage import GeoPackageSink
+from calanddet.runtime.sinks.making import Making
+from calanddet.runtime.sinks.names import OutputNames
 from calanddet.runtime.sinks.preview import LINE, PreviewSink
 from calanddet.runtime.sinks.protocol import LandslideSink
+from calanddet.runtime.sinks.totals import LandslideTotals
 from calanddet.runtime.sinks.workdir import WorkDir
 from calanddet.runtime.spec import threshold_byte
 from calanddet.runtime.types import Bytes, Pixels
 
-__all__ = ["LandslideTotals", "Making", "MapOutputs", "MapSummary", "OutputNames", "OutputOptions"]
-
-
-@dataclass(frozen=True, slots=True)
-class OutputNames:
-    """The files of the set NAME, without their folder."""
-
-    name: str
-
-    @property
-    def probability(self) -> str:
-        """Raster of probability bytes."""
-        return f"{self.name}_probability.tif"
-
-    @property
-    def mask(self) -> str:
-        """Raster of 0, 1 and 255."""
-        return f"{self.name}_mask.tif"
-
-    @property
-    def geojson(self) -> str:
-        """Landslides in longitudes and latitudes."""
-        return f"{self.name}_landslides.geojson"
-
-    @property
-    def geopackage(self) -> str:
-        """Landslides in the raster's CRS."""
-        return f"{self.name}_landslides.gpkg"
-
-    @property
-    def preview(self) -> str:
-        """Picture of the map."""
-        return f"{self.name}_preview.png"
-
-    @property
-    def report(self) -> str:
-        """What the run did; the last file to appear."""
-        return f"{self.name}_report.json"
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """All but the report."""
-        return self.probability, self.mask, self.geojson, self.geopackage, self.preview
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """How a map was made, for the tags of every file; no time, which would make equal maps differ.
-
-    stretch: how values became bytes, as text; more: further tags, for example the blending rule.
-    """
-
-    model_sha256: str
-    precision: str
-    threshold: float
-    software: str
-    stretch: str = "none"
-    more: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """All of it as text, in a fixed order."""
-        return {
-            "model_sha256": self.model_sha256,
-            "precision": self.precision,
-            "threshold": f"{self.threshold:g}",
-            "stretch": self.stretch,
-            "software": self.software,
-            **{key: self.more[key] for key in sorted(self.more)},
-        }
+__all__ = ["MapOutputs", "MapSummary", "OutputOptions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,31 +43,6 @@ class OutputOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class LandslideTotals:
-    """All landslides together: how many, how many were too small to be kept, and the area of those kept.
-
-    area_m2 and largest_m2 are None where the ground is not known; area_px counts pixels.
-    """
-
-    count: int = 0
-    dropped: int = 0
-    area_px: int = 0
-    area_m2: float | None = None
-    largest_m2: float | None = None
-
-    def including(self, kept: Landslides, dropped: int) -> "LandslideTotals":
-        """These and a group more."""
-        known = kept.area_m2[np.isfinite(kept.area_m2)]
-        area, largest = self.area_m2, self.largest_m2
-        if len(known):
-            area = (area or 0.0) + float(known.sum())
-            largest = max(largest or 0.0, float(known.max()))
-        return LandslideTotals(
-            self.count + len(kept), self.dropped + dropped, self.area_px + int(kept.area_px.sum()), area, largest
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class MapSummary:
     """What was written: names in the work folder, landslides, coordinates ("earth", "other" body, "none": pixels),
     metres a pixel at the raster's centre where known, and the seconds that each stage took of its thread."""
@@ -149,16 +57,26 @@ class MapSummary:
 class MapOutputs:
     """Writes a map into a work folder while it streams by: a `BandSink`, to be finished once; one thread at a time.
 
-    Raises OutputError for everything that keeps files from being written.
+    Everything follows from the bands alone. So what is safe of a run that was stopped are the bands in the probability
+    raster's blocks, and it is taken up by writing those `kept_bands` once more, which then costs no compression.
+    Raises OutputError for everything that keeps files from being written, DamagedWork where `kept` does not read back.
     """
 
-    def __init__(self, work: WorkDir, grid: Grid, making: Making, *, options: OutputOptions | None = None) -> None:
+    def __init__(
+        self,
+        work: WorkDir,
+        grid: Grid,
+        making: Making,
+        *,
+        options: OutputOptions | None = None,
+        kept: Kept = Kept(),
+    ) -> None:
         threshold = threshold_byte(making.threshold)
         self._work, self._grid, self._making = work, grid, making
         self._options = options or OutputOptions()
         self._names = OutputNames(work.name)
         self._locator = Locator(grid.georeference, (grid.height, grid.width))
-        self._rows = 0
+        self._rows, self._kept = 0, kept
         self._seconds: dict[str, float] = {}
         looks = {
             work.file(self._names.probability): CogLook("probability, 254 is certain", making.tags),
@@ -167,7 +85,7 @@ class MapOutputs:
         require_space(work.out_dir, grid.height * grid.width // 100)
         self._open = ExitStack()
         with writing(work.out_dir):
-            self._rasters = MapRasters(grid, looks, threads=self._options.deflate_threads)
+            self._rasters = MapRasters(grid, looks, threads=self._options.deflate_threads, kept=kept.bytes)
             self._open.callback(self._rasters.close)
             spill = tempfile.TemporaryFile(dir=work.path)  # noqa: SIM115  closed with the rest
             self._scan = OutlineScan(grid.width, threshold, self._open.enter_context(spill))
@@ -185,6 +103,23 @@ class MapOutputs:
             with self._timed("regions"):
                 self._scan.write(row, band)
         self._rows += len(band)
+
+    def kept_bands(self) -> Iterator[tuple[int, Bytes]]:
+        """(row, band) of what an earlier run kept, to be written first; a band holds until the next one."""
+        with writing(self._work.out_dir):
+            bands = kept_bands(self._work.file(self._names.blocks), self._kept, (self._grid.height, self._grid.width))
+            if self._kept.rows:
+                yield from bands
+
+    @property
+    def complete_rows(self) -> int:
+        """Rows that `secure` would keep."""
+        return self._rasters.complete_rows
+
+    def secure(self) -> Kept:
+        """Bring what can be taken up again to the disk, and say how much it is."""
+        with writing(self._work.out_dir, self._bytes_to_come()):
+            return self._rasters.secure()
 
     def finish(self, thumbnail: Pixels) -> MapSummary:
         """Complete all files but the report; `thumbnail` shows the whole raster, best in `preview_size`."""

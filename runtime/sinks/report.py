@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from calanddet.runtime.sinks.failures import writing
-from calanddet.runtime.sinks.outputs import LandslideTotals
+from calanddet.runtime.sinks.totals import LandslideTotals
 
 __all__ = [
     "EngineRecord",
@@ -17,6 +17,7 @@ __all__ = [
     "RunReport",
     "Throughput",
     "TileRecord",
+    "is_partial",
     "is_same_finished_run",
     "output_records",
     "write_report",
@@ -100,9 +101,11 @@ class OutputRecord:
 class RunReport:
     """Everything about one finished run; the only output with times in it.
 
-    fingerprint: equal for runs that would write the same files. started: UTC, ISO 8601. stages: seconds that each
-    stage was busy; stages overlap, so they sum to more than `seconds`. parameters: as the user gave them, with the
-    defaults; versions: of this package and of those that decide the bytes.
+    fingerprint: equal for runs that would write the same files. started: UTC, ISO 8601; seconds: of work, without the
+    pauses where it was stopped and went on `resumed` times. stages: seconds that each stage was busy since it last went
+    on; stages overlap, so they may sum to more than `seconds`. parameters: as the user gave them, with the defaults;
+    versions: of this package and of those that decide the bytes. finished_rows: of a map that is not complete, whose
+    other rows are nodata; None for a complete one. frames: of a video or a stream, how many were read, mapped, dropped.
     """
 
     fingerprint: str
@@ -120,6 +123,9 @@ class RunReport:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    resumed: int = 0
+    finished_rows: int | None = None
+    frames: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """The text of the report, for people and for machines."""
@@ -148,5 +154,14 @@ def is_same_finished_run(report: Path, fingerprint: str) -> bool:
         if content["format"] != REPORT_FORMAT or content["fingerprint"] != fingerprint:
             return False
         return all((report.parent / o["name"]).stat().st_size == o["bytes"] for o in content["outputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def is_partial(report: Path) -> bool:
+    """Whether `report` tells of a map that is not complete; a missing, damaged or foreign one does not."""
+    try:
+        content = json.loads(report.read_text(encoding="utf-8"))
+        return bool(content["format"] == REPORT_FORMAT and content["finished_rows"] is not None)
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -13,6 +13,7 @@ from shutil import copyfileobj
 from typing import BinaryIO
 
 from calanddet.runtime.errors import OutputError
+from calanddet.runtime.sinks.blocks import LEADER, TRAILER
 
 __all__ = ["Directory", "Tag", "read_tags", "write_cog"]
 
@@ -24,8 +25,6 @@ _GHOST = (
     b"LAYOUT=IFDS_BEFORE_DATA\nBLOCK_ORDER=ROW_MAJOR\nBLOCK_LEADER=SIZE_AS_UINT4\n"
     b"BLOCK_TRAILER=LAST_4_BYTES_REPEATED\nKNOWN_INCOMPATIBLE_EDITION=NO\n "
 )
-LEADER = TRAILER = 4
-"""Bytes around every block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def read_tags(tiff: bytes, numbers: frozenset[int]) -> tuple[Tag, ...]:
 
 
 def write_cog(out: BinaryIO, directories: Sequence[Directory]) -> None:
-    """Write a COG of `directories`, the full image first, overviews from large to small; their block files go.
+    """Write a COG of `directories`, the full image first, overviews from large to small.
 
     BigTIFF where the file would not fit into 4 GB. Raises OSError when the disk is full.
     """
@@ -90,7 +89,6 @@ def write_cog(out: BinaryIO, directories: Sequence[Directory]) -> None:
     for directory in reversed(directories):
         with directory.blocks.open("rb") as blocks:
             copyfileobj(blocks, out, 1 << 20)
-        directory.blocks.unlink()
 
 
 def _preamble() -> bytes:

@@ -12,36 +12,70 @@ from calanddet.runtime.replace import to_disk
 from calanddet.runtime.sinks.failures import writing
 from calanddet.runtime.sinks.lock import RunLock
 
-__all__ = ["WorkDir"]
+__all__ = ["WorkDir", "work_path"]
 
 logger = logging.getLogger(__name__)
 
 
-class WorkDir:
-    """The folder `OUT_DIR/.NAME.partial`, this run's alone, that vanishes with everything in it unless committed.
+def work_path(out_dir: Path, name: str) -> Path:
+    """The folder in which the set `name` of `out_dir` grows."""
+    return out_dir / f".{name}.partial"
 
-    What a killed run left there is cleared; files of an earlier, finished run stay as they are until `commit`.
+
+class WorkDir:
+    """The folder `OUT_DIR/.NAME.partial`, this run's alone, that vanishes with everything in it when it is closed,
+    unless it was told to stay.
+
+    Of what a killed run left there only `keep` is kept, and the folder then stays until `discard` or `commit`; files of
+    an earlier, finished run stay as they are until `commit`.
     Raises OutputError where the folder cannot be made or another run holds it.
     """
 
-    def __init__(self, out_dir: Path, name: str) -> None:
+    def __init__(self, out_dir: Path, name: str, *, keep: Sequence[str] = ()) -> None:
         if name in ("", ".", "..") or Path(name).name != name:
             raise OptionError(f"results cannot be named {name!r}: a plain file name without a folder is needed")
         self.out_dir = out_dir
         self.name = name
-        self.path = out_dir / f".{name}.partial"
+        self.path = work_path(out_dir, name)
+        self._keep = tuple(keep)
         with writing(out_dir):
             out_dir.mkdir(parents=True, exist_ok=True)
             self._lock = RunLock(out_dir / f".{name}.lock")
             try:
-                if self.path.exists():
-                    logger.info("clearing %s, left by a run that did not finish", self.path)
-                    shutil.rmtree(self.path)
-                self.path.mkdir()
+                self.path.mkdir(exist_ok=True)
+                self.stays = self._cleared(self._keep)
             except OSError:
                 self._lock.close()
                 raise
         self._closed = False
+
+    def stay(self) -> None:
+        """Leave the folder where it is when it is closed, for a later run to go on from; `discard` takes that back.
+
+        Its own name is on the disk then, too. Raises OutputError.
+        """
+        if not self.stays:
+            self.stays = True
+            with writing(self.out_dir):
+                to_disk(self.out_dir)
+
+    def discard(self) -> None:
+        """Empty the folder, which then vanishes when it is closed. Raises OutputError."""
+        with writing(self.out_dir):
+            self._cleared(())
+        self.stays = False
+
+    def _cleared(self, keep: Sequence[str]) -> bool:
+        """Remove what is in the folder but `keep`, and say whether anything of that is there."""
+        kept = False
+        for path in sorted(self.path.iterdir()):
+            if path.name in keep:
+                kept = True
+            elif path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        return kept
 
     def file(self, name: str) -> Path:
         """Path of an unfinished file."""
@@ -65,6 +99,7 @@ class WorkDir:
             to_disk(self.path)
             with deferred() as interruption:
                 self._rename(files, report)
+        self.stays = False
         self.close()
         if interruption.asked:
             raise KeyboardInterrupt
@@ -80,12 +115,15 @@ class WorkDir:
         to_disk(self.out_dir)
 
     def close(self) -> None:
-        """Remove the partial folder and let other runs in; idempotent."""
+        """Remove the partial folder, unless it is to stay, and let other runs in; idempotent."""
         if self._closed:
             return
         self._closed = True
         try:
-            shutil.rmtree(self.path)
+            if not self.stays:
+                for name in self._keep:  # first, so that nothing is taken up from half of them
+                    self.file(name).unlink(missing_ok=True)
+                shutil.rmtree(self.path)
         except FileNotFoundError:
             pass
         except OSError as error:

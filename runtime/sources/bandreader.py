@@ -1,7 +1,6 @@
 """Raw values and stored masks of the bands that matter, without a copy more than needed."""
 
 from math import ceil
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from rasterio.windows import Window as GdalWindow
 from calanddet.runtime.errors import InputError
 from calanddet.runtime.sources.bands import BandChoice
 from calanddet.runtime.sources.opening import gdal_errors
+from calanddet.runtime.sources.remote import Place, is_url
 from calanddet.runtime.sources.validity import Validity
 from calanddet.runtime.types import Bytes, Window
 
@@ -32,7 +32,7 @@ class Raw(NamedTuple):
 class BandReader:
     """Reads the chosen bands of one dtype, with alpha and mask, into a buffer that is kept between loads."""
 
-    def __init__(self, dataset: DatasetReader, path: Path, choice: BandChoice, validity: Validity) -> None:
+    def __init__(self, dataset: DatasetReader, path: Place, choice: BandChoice, validity: Validity) -> None:
         self._dataset, self._path = dataset, path
         alpha = () if validity.alpha is None else (validity.alpha,)
         self._bands = [*(choice.rgb[:1] if choice.palette else choice.rgb), *alpha]
@@ -62,8 +62,9 @@ class BandReader:
     def _load(self, area: GdalWindow, shape: tuple[int, int]) -> Raw:
         if self._dataset.closed:
             raise InputError(f"{self._path} cannot be read: it has been closed")
+        blame = "was not given whole" if is_url(self._path) else "is truncated, corrupt, or refers to what is not there"
         complaint = (
-            f"{self._path} is truncated, corrupt, or refers to what is not there: rows {int(area.row_off)} to "
+            f"{self._path} {blame}: rows {int(area.row_off)} to "
             f"{ceil(area.row_off + area.height) - 1}, columns {area.col_off} to {area.col_off + area.width - 1} "
             "cannot be read"
         )

@@ -11,6 +11,7 @@ from calanddet.runtime.sources.bandreader import BandReader
 from calanddet.runtime.sources.bands import BandChoice
 from calanddet.runtime.sources.ground import georeference_of
 from calanddet.runtime.sources.protocol import SourceInfo
+from calanddet.runtime.sources.remote import Place, remote_identity, stem_of
 from calanddet.runtime.sources.sampling import UNSEEN
 from calanddet.runtime.stretch import Stretch
 
@@ -20,14 +21,14 @@ _LARGE_BLOCK = 1 << 28
 
 
 def describe(
-    dataset: DatasetReader, path: Path, choice: BandChoice, reader: BandReader, stretch: Stretch | None
+    dataset: DatasetReader, path: Place, choice: BandChoice, reader: BandReader, stretch: Stretch | None
 ) -> SourceInfo:
     """The facts of an open raster; `stretch` is None where its values are bytes already."""
     georeference, placing = georeference_of(dataset)
     notes = (*placing, choice.note, _pages(dataset), _large_blocks(dataset, reader), _stretching(reader, stretch))
     return SourceInfo(
         path=str(path),
-        name=path.stem,
+        name=stem_of(path),
         shape=reader.shape,
         georeference=georeference,
         dtype=str(reader.dtype),
@@ -64,8 +65,10 @@ def _large_blocks(dataset: DatasetReader, reader: BandReader) -> str:
     )
 
 
-def _identity(path: Path, files: Iterable[str]) -> dict[str, Any]:
+def _identity(path: Place, files: Iterable[str]) -> dict[str, Any]:
     """Sizes and times of the image and of the files that GDAL reads with it: masks, overviews, sources of a VRT."""
+    if isinstance(path, str):
+        return remote_identity(path)
     present = sorted({file for file in (path.absolute(), *map(Path, files)) if file.is_file()})
     stats = [(file.name, file.stat()) for file in present]
     facts = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from calanddet.runtime.errors import InputError
+from calanddet.runtime.sources.remote import Place, is_url, stem_of
 
 __all__ = ["SUFFIXES", "find_inputs"]
 
@@ -13,32 +14,35 @@ _PICTURES = frozenset((".jpg", ".jpeg", ".jp2", ".j2k", ".png", ".webp", ".bmp")
 SUFFIXES = _RASTERS | _PICTURES
 """File names that count as imagery in a folder; a file named by itself may have any."""
 
-_PRODUCTS = ("_probability", "_mask", "_preview", "_truth")
+_PARTIAL = ("_partial_probability", "_partial_mask", "_partial_preview")
+_PRODUCTS = ("_probability", "_mask", "_preview", "_truth", *_PARTIAL)
 
 
-def find_inputs(inputs: Sequence[str | Path]) -> list[Path]:
+def find_inputs(inputs: Sequence[Place]) -> list[Place]:
     """The images that `inputs` name, each once, in the order given; folders and globs sorted by name.
 
     A folder gives the images directly in it, by suffix, without hidden files and without what an earlier run, or
     `synth`, wrote beside its input. A glob that the shell did not expand is expanded here; `**` goes into subfolders.
+    A URL (http, https) stands for itself.
     Raises InputError, naming them, for what does not exist, folders and globs without an image, and images whose names
     differ only in folder, suffix or case, since their outputs would collide.
     """
     if not inputs:
         raise InputError("no input was named: give an image, a folder of images, or a glob")
-    missing = [str(item) for item in inputs if not _exists(Path(item)) and not glob.has_magic(str(item))]
+    paths = [item for item in inputs if not is_url(item)]
+    missing = [str(item) for item in paths if not _exists(Path(item)) and not glob.has_magic(str(item))]
     if missing:
         verb = "does" if len(missing) == 1 else "do"
         raise InputError(f"{', '.join(missing)} {verb} not exist: check the name")
-    found: dict[Path, Path] = {}
+    found: dict[Place, Place] = {}
     for item in inputs:
-        for path in _expanded(item):
-            found.setdefault(path.resolve(), path)
+        for path in [str(item)] if is_url(item) else _expanded(item):
+            found.setdefault(path.resolve() if isinstance(path, Path) else path, path)
     _refuse_collisions(found.values())
     return list(found.values())
 
 
-def _expanded(item: str | Path) -> list[Path]:
+def _expanded(item: Place) -> list[Path]:
     path = Path(item)
     if path.is_dir():
         try:
@@ -70,14 +74,14 @@ def _is_product(path: Path, stems: set[tuple[Path, str]]) -> bool:
     )
 
 
-def _refuse_collisions(paths: Iterable[Path]) -> None:
-    taken: dict[str, Path] = {}
+def _refuse_collisions(paths: Iterable[Place]) -> None:
+    taken: dict[str, Place] = {}
     for path in paths:
-        other = taken.setdefault(path.stem.casefold(), path)
+        other = taken.setdefault(stem_of(path).casefold(), path)
         if other is not path:
             raise InputError(
-                f"{other} and {path} would write the same outputs, named after {path.stem}: rename one, or map them "
-                "one at a time into folders of their own"
+                f"{other} and {path} would write the same outputs, named after {stem_of(path)}: rename one, or map "
+                "them one at a time into folders of their own"
             )
 
 

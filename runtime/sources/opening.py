@@ -14,6 +14,7 @@ from rasterio.io import DatasetReader
 
 from calanddet.runtime.errors import CalanddetError, InputError
 from calanddet.runtime.sources.integrity import check_end, check_file
+from calanddet.runtime.sources.remote import Place
 
 __all__ = ["MAX_SIDE", "answered", "gdal_errors", "open_dataset"]
 
@@ -51,13 +52,14 @@ def answered(question: Callable[[], T]) -> T:
         return question()
 
 
-def open_dataset(path: Path) -> DatasetReader:
+def open_dataset(path: Place) -> DatasetReader:
     """Open one image for reading. Raises InputError when it is missing, broken, or a container without bands."""
-    check_file(path)
+    if isinstance(path, Path):
+        check_file(path)
     with gdal_errors(f"{path} cannot be opened as an image"), warnings.catch_warnings():
         # A raster without a transform is a note to the user, not a warning of the library below.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        dataset = rasterio.open(path.absolute())
+        dataset = rasterio.open(path.absolute() if isinstance(path, Path) else path)
     try:
         _check(dataset, path)
     except InputError:
@@ -66,9 +68,10 @@ def open_dataset(path: Path) -> DatasetReader:
     return dataset
 
 
-def _check(dataset: DatasetReader, path: Path) -> None:
+def _check(dataset: DatasetReader, path: Place) -> None:
     with gdal_errors(f"{path} cannot be opened as an image"):
-        check_end(path, dataset.driver)
+        if isinstance(path, Path):
+            check_end(path, dataset.driver)
         count, rows, cols, parts = dataset.count, dataset.height, dataset.width, dataset.subdatasets
     if not count and parts:
         names = ", ".join(parts[:4]) + (", ..." if len(parts) > 4 else "")

@@ -1,13 +1,14 @@
 """What the stream asks of imagery: a description, windows of pixels, a small picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from calanddet.runtime.georef import Georeference
 from calanddet.runtime.stretch import Stretch
 from calanddet.runtime.types import Pixels, Window
 
-__all__ = ["Source", "SourceInfo"]
+__all__ = ["InParts", "Interruptible", "Source", "SourceInfo"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,7 +22,8 @@ class SourceInfo:
     stretch: how values become bytes; None where they are bytes already.
     identity: what tells whether the input changed, as JSON knows it: {"bytes": total size of all files concerned,
     "mtime_ns": of the youngest, "files": [[name, bytes, mtime_ns], ...]}.
-    notes: sentences for the user.
+    notes: sentences for the user. reading: how its pixels are read (rules of validity, overviews), in words that two
+    openings of one file share.
     """
 
     path: str
@@ -35,6 +37,7 @@ class SourceInfo:
     stretch: Stretch | None
     identity: dict[str, Any]
     notes: tuple[str, ...]
+    reading: str = ""
 
 
 class Source(Protocol):
@@ -61,4 +64,26 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release the file; idempotent."""
+        ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A source that may wait for its data."""
+
+    def interrupt(self) -> None:
+        """Wait no longer, in whatever thread; `read` then fails, if it was waiting, with the reason for the wait."""
+        ...
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """A source whose thumbnail is made of parts that can be had one by one."""
+
+    def thumbnail_parts(self, longest: int) -> Sequence[tuple[int, int]]:
+        """(first row, row after the last) of each part of `thumbnail(longest)`, from top to bottom."""
+        ...
+
+    def thumbnail_rows(self, longest: int, start: int, stop: int) -> Pixels:
+        """A part of `thumbnail(longest)`. Raises InputError when the file cannot be read there."""
         ...

@@ -1,6 +1,8 @@
 """A raster file as a source: windows of it as the network's bytes, with what is valid in them."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +16,13 @@ from rasterio.io import DatasetReader
 from calanddet.runtime.errors import CalanddetError, OptionError
 from calanddet.runtime.sources.bandreader import BandReader, Raw
 from calanddet.runtime.sources.bands import choose_bands
+from calanddet.runtime.sources.complaints import nothing_missing
 from calanddet.runtime.sources.describe import describe
 from calanddet.runtime.sources.opening import answered, gdal_errors, open_dataset
 from calanddet.runtime.sources.palette import Palette
+from calanddet.runtime.sources.patient import PatientSource
 from calanddet.runtime.sources.protocol import SourceInfo
+from calanddet.runtime.sources.remote import Place, forget, is_url, remote_identity
 from calanddet.runtime.sources.sampling import find_stretch
 from calanddet.runtime.sources.validity import Validity
 from calanddet.runtime.types import Bool, Bytes, Pixels, Window
@@ -28,13 +33,28 @@ _STRIP = 256
 """Rows of the file, at least, that a thumbnail reads at a time."""
 
 
-def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> "RasterSource":
-    """Open a raster file for reading; a context manager.
+def open_source(path: Place, *, bands: Sequence[int] | None = None) -> "RasterSource | PatientSource":
+    """Open a raster file, or one on a web server by its URL, for reading; a context manager.
 
     bands: 1-based numbers to read as red, green and blue, where the file's own account of them is not wanted.
     Raises InputError for a file that is missing, broken, or without three real bands; OptionError for bad `bands`.
     """
-    path = Path(path)
+    if not is_url(path):
+        return _open_raster(Path(path), bands)
+    url = str(path)
+    remote_identity(url)  # says by itself why there is no such image, which GDAL does not
+    return PatientSource(lambda: _open_remote(url, bands), afresh=lambda: forget(url))
+
+
+def _open_remote(url: str, bands: Sequence[int] | None) -> "RasterSource":
+    with ExitStack() as closing:
+        with nothing_missing(url):
+            source = closing.enter_context(_open_raster(url, bands))
+        closing.pop_all()
+        return source
+
+
+def _open_raster(path: Place, bands: Sequence[int] | None) -> "RasterSource":
     dataset = open_dataset(path)
     try:
         return RasterSource(dataset, path, bands)
@@ -49,7 +69,7 @@ class RasterSource:
     Values that are not bytes get one stretch for the whole raster, found when it is opened.
     """
 
-    def __init__(self, dataset: DatasetReader, path: Path, bands: Sequence[int] | None = None) -> None:
+    def __init__(self, dataset: DatasetReader, path: Place, bands: Sequence[int] | None = None) -> None:
         with gdal_errors(f"{path} cannot be understood"):
             choice = answered(lambda: choose_bands(dataset, str(path), bands))
             self._validity = answered(lambda: Validity.of(dataset, choice))
@@ -58,7 +78,8 @@ class RasterSource:
         stretched = self._palette is None and self._reader.dtype != np.uint8
         self._stretch = find_stretch(self._reader, self._validity) if stretched else None
         with gdal_errors(f"{path} cannot be understood"):
-            self._info = answered(lambda: describe(dataset, path, choice, self._reader, self._stretch))
+            info = answered(lambda: describe(dataset, path, choice, self._reader, self._stretch))
+            self._info = replace(info, reading=f"{self._validity}, overviews {dataset.overviews(choice.rgb[0])}")
 
     @property
     def info(self) -> SourceInfo:
@@ -90,22 +111,35 @@ class RasterSource:
         Overviews are used where there are some; without them the whole file is decoded. A pixel is the mean of four
         read ones, and valid where two of them are. Raises InputError, or OptionError unless `longest` is positive.
         """
+        parts = [self.thumbnail_rows(longest, *part) for part in self.thumbnail_parts(longest)]
+        return Pixels(np.concatenate([part.rgb for part in parts]), np.concatenate([part.valid for part in parts]))
+
+    def thumbnail_parts(self, longest: int) -> Sequence[tuple[int, int]]:
+        """See InParts.
+
+        In strips, since a reduced read goes through the file once a band, so what it needs must fit GDAL's cache.
+        """
+        height = self._thumbnail_size(longest)[0]
+        step = self._info.shape[0] / height
+        return list(_parts(height, ceil(max(self._info.block[0], _STRIP) / step)))
+
+    def thumbnail_rows(self, longest: int, start: int, stop: int) -> Pixels:
+        """See InParts."""
+        rows, cols = self._info.shape
+        height, width = self._thumbnail_size(longest)
+        step = rows / height
+        fold = 2 if rows >= 2 * height and cols >= 2 * width else 1
+        size = (stop - start) * fold, width * fold
+        part = _nothing(*size)
+        self._develop(self._reader.load_rows(start * step, min(stop * step, rows), size), part.rgb, part.valid)
+        return part if fold == 1 else _halved(part)
+
+    def _thumbnail_size(self, longest: int) -> tuple[int, int]:
         if longest <= 0:
             raise OptionError(f"a thumbnail needs a positive size, not {longest}")
         rows, cols = self._info.shape
         scale = min(1.0, longest / max(rows, cols))
-        height, width = max(1, round(rows * scale)), max(1, round(cols * scale))
-        fold = 2 if rows >= 2 * height and cols >= 2 * width else 1
-        pixels = _nothing(height, width)
-        step = rows / height
-        # In strips: a reduced read goes through the file once a band, so what it needs must fit GDAL's cache.
-        for start, stop in _parts(height, ceil(max(self._info.block[0], _STRIP) / step)):
-            size = (stop - start) * fold, width * fold
-            part = _nothing(*size)
-            self._develop(self._reader.load_rows(start * step, min(stop * step, rows), size), part.rgb, part.valid)
-            part = part if fold == 1 else _halved(part)
-            pixels.rgb[start:stop], pixels.valid[start:stop] = part.rgb, part.valid
-        return pixels
+        return max(1, round(rows * scale)), max(1, round(cols * scale))
 
     def close(self) -> None:
         """Release the file and the buffer; idempotent."""

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def names(paths: list[Path]) -> list[str]:
-    return [path.name for path in paths]
+def names(paths: Sequence[Path | str]) -> list[str]:
+    return [Path(path).name for path in paths]
 
 
 def test_a_folder_gives_its_own_images_sorted(folder: Path) -> None:

@@ -118,6 +118,19 @@ def test_a_jpeg_that_ends_early_is_refused(folder: Path) -> None:
         find_pairs(folder)
 
 
+def test_a_png_that_ends_early_is_refused(folder: Path) -> None:
+    """Without complaint, GDAL fills the rest with black: of a mask, that would be ground without landslide."""
+    file = folder / "mask" / "plain.png"
+    whole = file.read_bytes()
+    for kept in (len(whole) - 13, len(whole) // 2):
+        file.write_bytes(whole[:kept])
+        with pytest.raises(InputError, match=rf"plain\.png is truncated: its {kept} bytes"):
+            find_pairs(folder)
+    file.write_bytes(b"")
+    with pytest.raises(InputError, match=r"plain\.png is empty"):
+        find_pairs(folder)
+
+
 def test_an_image_of_one_band_or_16_bit_is_refused(tmp_path: Path) -> None:
     write_mask(tmp_path / "grey.png")
     with pytest.raises(InputError, match=r"grey\.png has 1 band"):

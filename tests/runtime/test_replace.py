@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from calanddet.runtime.errors import OutputError
-from calanddet.runtime.replace import replaced
+from calanddet.runtime.replace import clear_partials, replaced
 
 
 def test_a_file_keeps_its_content_until_the_new_one_is_complete(tmp_path: Path) -> None:
@@ -50,3 +50,12 @@ def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=r"log\.csv cannot be written"), replaced(folder / "log.csv") as partial:
             partial.write_text("new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_partials_of_one_file_are_cleared(tmp_path: Path) -> None:
+    for name in (".a[1].pt.12.partial", ".a[1].pt.partial", ".b.pt.12.partial", "a[1].pt", ".a1.pt.12.partial"):
+        (tmp_path / name).touch()
+    clear_partials(tmp_path / "a[1].pt")
+    clear_partials(tmp_path / "absent" / "a.pt")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {".a[1].pt.partial", ".b.pt.12.partial", "a[1].pt", ".a1.pt.12.partial"}

@@ -208,3 +208,29 @@ def test_a_commit_needs_no_further_space(small_disk: Path) -> None:
             work.file("ballast").write_bytes(bytes(400_000))
         work.commit(FILES, report=REPORT)
     assert contents(small_disk) == complete("new")
+
+
+def test_what_is_to_be_kept_stays_and_nothing_else(tmp_path: Path) -> None:
+    with WorkDir(tmp_path, "area", keep=("journal", "blocks")) as work:
+        assert not work.stays
+        work.stay()
+        for name in ("journal", "blocks", "rubbish"):
+            work.file(name).write_text("x")
+    with WorkDir(tmp_path, "area", keep=("journal", "blocks")) as work:
+        assert work.stays
+        assert sorted(path.name for path in work.path.iterdir()) == ["blocks", "journal"]
+    with WorkDir(tmp_path, "area", keep=("journal", "blocks")) as work:
+        assert len(list(work.path.iterdir())) == 2
+        work.discard()
+        assert list(work.path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_to_stay_goes_when_it_is_committed(tmp_path: Path) -> None:
+    with WorkDir(tmp_path, "area", keep=("journal",)) as work:
+        work.file("journal").write_text("x")
+        work.stay()
+        fill(work, "new")
+        work.commit(FILES, report=REPORT)
+    assert contents(tmp_path) == complete("new")
+    assert len(list(tmp_path.iterdir())) == len(complete("new"))

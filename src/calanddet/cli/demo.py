@@ -38,7 +38,7 @@ def demo(
         with shown("making the scene", "rows", progress) as update:
             scene = Scene(seed=seed, shape=SHAPE, gsd_m=GSD_M, rim=True)
             write_scene(scene, image, mask_path=truth, overwrite=overwrite, progress=update)
-        options = MapOptions(min_area=MIN_AREA_M2, overwrite=overwrite)
+        options = MapOptions(min_area=MIN_AREA_M2, overwrite=overwrite, fresh=overwrite)
         with shown("mapping", "tiles", progress) as update:
             (result,) = run(model, image, out / "map", options=options, progress=update)
     agreement = compare_masks(result.files["mask"], truth)

@@ -14,10 +14,12 @@ __all__ = ["run"]
 
 
 def run(
-    model: Annotated[str, typer.Argument(help="An .onnx file, or the name of a shipped model: calanddet-edge.")],
-    inputs: Annotated[list[str], typer.Argument(help="Rasters, pictures, folders or globs.", metavar="INPUT...")],
+    model: Annotated[str, typer.Argument(help="An .onnx file, a TensorRT .plan, or a shipped model: calanddet-edge.")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Rasters, pictures, folders, globs, videos, streams.", metavar="INPUT...")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")],
-    engine: Annotated[str, typer.Option(help="auto, or an ONNX Runtime provider: cpu, cuda, openvino, ...")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, tensorrt, rtx, cuda, cpu, openvino, ...")] = "auto",
     batch: Annotated[int, typer.Option(help="Tiles in a batch.")] = 8,
     threads: Annotated[int, typer.Option(help="CPU threads for inference; 0 takes every core.")] = 0,
     overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles share.")] = 56,
@@ -30,15 +32,46 @@ def run(
     ] = 0.0,
     bands: Annotated[str | None, typer.Option(help="Band numbers to read as red, green, blue, such as 3,2,1.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace maps of another run.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start again, whatever an unfinished run has mapped.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Write what the unfinished run has mapped so far, as a set of its own.")
+    ] = False,
+    save_every: Annotated[
+        float, typer.Option(help="Seconds between the moments at which work is brought to the disk.")
+    ] = 10.0,
+    dem: Annotated[
+        Path | None, typer.Option(help="Elevation model below drone pictures; a plane at their take-off without one.")
+    ] = None,
+    takeoff_height: Annotated[
+        float | None, typer.Option(help="Height of the take-off place, m, in the elevation model's heights.")
+    ] = None,
+    fov: Annotated[
+        float | None, typer.Option(help="Horizontal field of view of a drone's camera, degrees, where it is not told.")
+    ] = None,
+    heading: Annotated[
+        float | None, typer.Option(help="Where the camera looks, degrees from true north, where it is not told.")
+    ] = None,
+    pitch: Annotated[
+        float | None, typer.Option(help="Its tilt, -90 straight down and 0 at the horizon, where it is not told.")
+    ] = None,
+    ground_error: Annotated[
+        float | None, typer.Option(help="One sigma of the ground's height, m: 2 with --dem, 5 without by default.")
+    ] = None,
+    every: Annotated[float, typer.Option(help="Seconds between frames of a video that are mapped; 0 for all.")] = 1.0,
     progress: Annotated[ProgressKind, typer.Option(help="How progress is shown on stderr.")] = ProgressKind.auto,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
 ) -> None:
-    """Map landslides in imagery: probability and mask rasters, polygons, a preview picture and a report."""
+    """Map landslides in imagery: probability and mask rasters, polygons, a preview picture and a report.
+
+    A run that was stopped, even by a power cut, goes on where it was when it is given again.
+    """
     import sys
 
     from calanddet.cli.outcome import notices
-    from calanddet.runtime import EngineOptions, IncompleteError, MapOptions, MapResult, open_model
+    from calanddet.cli.plans import plan_builder
+    from calanddet.runtime import EngineOptions, IncompleteError, MapOptions, MapResult, map_partial, open_model
     from calanddet.runtime import run as run_map
+    from calanddet.runtime.camera.options import CameraOptions
 
     notices()
     options = MapOptions(
@@ -48,8 +81,23 @@ def run(
         min_area=min_area,
         bands=None if bands is None else _numbers(bands),
         overwrite=overwrite,
+        fresh=fresh,
+        save_every_s=save_every,
+        camera=CameraOptions(
+            dem=None if dem is None else str(dem),
+            takeoff_height_m=takeoff_height,
+            fov=fov,
+            yaw=heading,
+            pitch=pitch,
+            ground_sigma_m=ground_error,
+        ),
+        every_s=every,
     )
-    with open_model(model, engine=EngineOptions(name=engine, batch=batch, threads=threads)) as opened:
+    if partial:
+        _print(map_partial(inputs, out), as_json=as_json)
+        return
+    engine_options = EngineOptions(name=engine, batch=batch, threads=threads)
+    with open_model(model, engine=engine_options, build=plan_builder(progress)) as opened:
         print(f"{opened.spec.name}: {opened.info}", file=sys.stderr)
         try:
             with shown("mapping", "tiles", progress) as update:

@@ -17,6 +17,9 @@ def result_rows(result: "MapResult") -> list[tuple[str, str]]:
     size = f"{image['width']} x {image['height']} pixels"
     ground = "" if image["gsd_m"] is None else f" at {image['gsd_m']:.3g} m"
     area = f"{found['area_px']:,} pixels" if found["area_m2"] is None else f"{found['area_m2']:,.0f} m2"
+    rows = report.get("finished_rows")
+    if rows is not None:
+        size += f", mapped down to row {rows:,} ({rows / image['height']:.0%})"
     dropped = f", {found['dropped']:,} smaller ones left out" if found["dropped"] else ""
     pace = f"{speed['tiles_per_s']:.1f} tiles/s, {speed['mpx_per_s']:.2f} Mpx/s"
     flown = "" if speed["km2_per_h"] is None else f", {speed['km2_per_h']:,.1f} km2/h"

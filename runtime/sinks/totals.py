@@ -1,0 +1,34 @@
+"""All landslides of a map together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from calanddet.runtime.polygons import Landslides
+
+__all__ = ["LandslideTotals"]
+
+
+@dataclass(frozen=True, slots=True)
+class LandslideTotals:
+    """All landslides together: how many, how many were too small to be kept, and the area of those kept.
+
+    area_m2 and largest_m2 are None where the ground is not known; area_px counts pixels.
+    """
+
+    count: int = 0
+    dropped: int = 0
+    area_px: int = 0
+    area_m2: float | None = None
+    largest_m2: float | None = None
+
+    def including(self, kept: Landslides, dropped: int) -> "LandslideTotals":
+        """These and a group more."""
+        known = kept.area_m2[np.isfinite(kept.area_m2)]
+        area, largest = self.area_m2, self.largest_m2
+        if len(known):
+            area = (area or 0.0) + float(known.sum())
+            largest = max(largest or 0.0, float(known.max()))
+        return LandslideTotals(
+            self.count + len(kept), self.dropped + dropped, self.area_px + int(kept.area_px.sum()), area, largest
+        )
