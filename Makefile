@@ -11,7 +11,7 @@ PYTEST ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 BUILD := pyproject.toml CMakeLists.txt $(wildcard runtime/native/*.cpp)
 
-.PHONY: demo test lint type bench format clean
+.PHONY: demo test test-gpu rtx lint type bench format clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/calanddet demo -o out/demo --overwrite
@@ -20,6 +20,13 @@ test: $(VENV)/.dev
 	$(VENV)/bin/coverage erase
 	$(VENV)/bin/coverage run -m pytest $(PYTEST)
 	$(VENV)/bin/coverage report --skip-covered
+
+test-gpu: $(VENV)/.dev
+	$(VENV)/bin/python -m pytest -m gpu $(PYTEST)
+
+# TensorRT-RTX parses and builds without a GPU: with it, the tests build real plans (Linux x86-64 and Windows, 230 MB).
+rtx: $(VENV)/.dev
+	$(PIP) install --quiet --no-deps tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -1,154 +1,121 @@
-"""What this machine has for running a model: found without starting a GPU, tried with the model that ships."""
+"""What this machine has for running a model, and whether it gives the results that it should."""
 
-import ctypes
-import importlib.util
-import platform
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from calanddet.runtime.catalog import SHIPPED, resolve_model
 from calanddet.runtime.errors import CalanddetError
+from calanddet.runtime.health.choice import Deferred, defaults, others, uses
+from calanddet.runtime.health.finding import Finding
+from calanddet.runtime.health.golden import Golden, golden_path, read_golden
+from calanddet.runtime.health.gpu import cuda_packages, gpu, tensorrt
+from calanddet.runtime.health.host import jetson, memory, processor
+from calanddet.runtime.health.software import native_loops, onnxruntime, openvino, rasters, software
+from calanddet.runtime.health.trial import Trial, attempt
+from calanddet.runtime.plans.builder import PlanBuilder
 
-__all__ = ["Finding", "checkup"]
+__all__ = ["Checkup", "Finding", "checkup"]
+
+FACTS: dict[str, Callable[[], Finding | list[Finding]]] = {
+    "software": software,
+    "processor": processor,
+    "memory": memory,
+    "Jetson": jetson,
+    "native loops": native_loops,
+    "rasters": rasters,
+    "ONNX Runtime": onnxruntime,
+    "OpenVINO": openvino,
+    "GPU": gpu,
+    "CUDA packages": cuda_packages,
+    "TensorRT": lambda: tensorrt("tensorrt"),
+    "TensorRT-RTX": lambda: tensorrt("rtx"),
+}
+"""In the order in which a person wants them; what run uses and the self-tests follow."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One fact about the machine; `needed` ones must be good for `calanddet run` to work."""
+class Checkup:
+    """All findings in order, and one sentence that sums them up; ready: whether `calanddet run` can be trusted here."""
 
-    topic: str
-    good: bool
-    said: str
-    needed: bool = False
+    findings: tuple[Finding, ...]
+    verdict: str
+    ready: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """The finding for JSON, without its topic."""
-        return {key: value for key, value in asdict(self).items() if key != "topic"}
+        """For JSON."""
+        found = {finding.topic: finding.as_dict() for finding in self.findings}
+        return {"ready": self.ready, "verdict": self.verdict, "findings": found}
 
 
-def checkup() -> list[Finding]:
-    """All findings, in the order in which a person wants them."""
-    checks: list[Callable[[], Finding]] = [
-        _python,
-        _processor,
-        _memory,
-        _native,
-        _gdal,
-        _onnxruntime,
-        _driver,
-        _tensorrt,
-        _self_test,
-    ]
-    return [_found(check) for check in checks]
+def checkup(model: str | Path = SHIPPED[0], *, build: PlanBuilder | None = None) -> Checkup:
+    """Look at the machine, then put golden tiles through the engine that `run MODEL` would take and all others here.
 
-
-def _found(check: Callable[[], Finding]) -> Finding:
-    """The finding of a check; a package that cannot be imported is one too: `run` needs all that are imported here."""
+    build: makes plans that TensorRT wants; without it they are not built, and that is said. A model of other weights
+    than those that ship is run, twice for the same result, but compared with nothing.
+    What is wrong is a finding: nothing of this package's errors is raised.
+    """
+    findings = [finding for topic, look in FACTS.items() for finding in _found(topic, look)]
     try:
-        return check()
+        more, summary = _tested(model, build)
+    except (CalanddetError, ImportError) as error:
+        more, summary = [Finding("self-test", False, str(error), needed=True)], ""
+    findings += more
+    amiss = [finding.topic for finding in findings if finding.needed and not finding.good]
+    verdict = f"not ready, for what was found about {', '.join(amiss)}" if amiss else f"ready: {summary}"
+    return Checkup(tuple(findings), verdict, not amiss)
+
+
+def _found(topic: str, look: Callable[[], Finding | list[Finding]]) -> list[Finding]:
+    """What a look finds; a package that cannot be imported is one too: `run` needs all that are imported here."""
+    try:
+        found = look()
     except ImportError as error:
-        topic = check.__name__.strip("_").replace("_", "-")
-        return Finding(topic, False, f"a package cannot be imported ({error}): install calanddet again", needed=True)
+        said = f"a package cannot be imported ({error}): install calanddet again"
+        return [Finding(topic, False, said, needed=True)]
+    return found if isinstance(found, list) else [found]
 
 
-def _python() -> Finding:
-    own = _version("calanddet") or "not installed"
-    return Finding("software", True, f"calanddet {own}, Python {platform.python_version()} on {sys.platform}")
+def _tested(model: str | Path, build: PlanBuilder | None) -> tuple[list[Finding], str]:
+    """What run uses, its defaults and the self-tests; and what they come to."""
+    path, goldens = resolve_model(model), [read_golden(golden_path(resolve_model(name))) for name in SHIPPED]
+    deferred = Deferred()
+    chosen = attempt(path, "auto", goldens, build=build or deferred)
+    waiting = list(deferred.flavours)
+    tried = [attempt(path, name, goldens, build=build or deferred) for name in others(path, chosen)]
+    findings = [uses(chosen, tried, waiting), defaults(chosen), *_whole(path, goldens)]
+    findings.append(_judged("self-test", chosen, needed=True))
+    findings += [_judged(f"self-test {trial.asked}", trial) for trial in tried]
+    return findings, _summary(Path(model).name, chosen)
 
 
-def _processor() -> Finding:
-    from calanddet.runtime.engines.ort import usable_cores
-
-    return Finding("processor", True, f"{platform.machine()}, {usable_cores()} usable cores")
-
-
-def _memory() -> Finding:
-    try:
-        facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
-        free = int(facts["MemAvailable"].split()[0]) / 2**20
-    except (OSError, ValueError, KeyError):  # not Linux
-        return Finding("memory", True, "this system does not say how much is free")
-    return Finding("memory", free >= 1.5, f"{free:.1f} GiB free; a run takes up to 1.5 GiB")
-
-
-def _native() -> Finding:
-    from calanddet.runtime.mosaic.loops import NATIVE
-
-    said = "built" if NATIVE else "not built: stitching runs in NumPy, slower but with the same result"
-    return Finding("native loops", NATIVE, said)
+def _whole(path: Path, goldens: Sequence[Golden]) -> list[Finding]:
+    """Whether a shipped model is the file that its stored results are of; nothing for other models."""
+    findings = []
+    for name, golden in zip(SHIPPED, goldens, strict=True):
+        if resolve_model(name) != path:
+            continue
+        own = sha256(path.read_bytes()).hexdigest()
+        same = own == golden.model_sha256
+        said = f"sha256 {own[:12]}, the one that its stored results are of ({golden.made_with})"
+        if not same:
+            said = (
+                f"sha256 {own[:12]}, but its stored results are of {golden.model_sha256[:12]}: install calanddet again "
+                "or, where the model was replaced on purpose, run `python -m calanddet.benchmarks.golden`"
+            )
+        facts = {"sha256": own, "stored_sha256": golden.model_sha256}
+        findings.append(Finding("model file", same, said, needed=True, facts=facts))
+    return findings
 
 
-def _gdal() -> Finding:
-    import rasterio
-
-    return Finding(
-        "rasters", True, f"rasterio {rasterio.__version__} with GDAL {rasterio.__gdal_version__}", needed=True
-    )
+def _judged(topic: str, trial: Trial, *, needed: bool = False) -> Finding:
+    return Finding(topic, trial.good, str(trial), needed=needed, facts=trial.as_dict())
 
 
-def _onnxruntime() -> Finding:
-    import onnxruntime as ort
-
-    from calanddet.runtime.engines.ort import providers
-
-    names = ", ".join(name.removesuffix("ExecutionProvider") for name in providers())
-    return Finding("ONNX Runtime", True, f"{ort.__version__} with {names}", needed=True)
-
-
-def _driver() -> Finding:
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(name)
-    except OSError:
-        return Finding("NVIDIA driver", False, f"none ({name} is not there): models run on the CPU")
-    number = ctypes.c_int()
-    if driver.cuDriverGetVersion(ctypes.byref(number)) != 0:
-        return Finding("NVIDIA driver", False, f"{name} is there but does not answer")
-    return Finding("NVIDIA driver", True, f"CUDA {number.value // 1000}.{number.value % 1000 // 10}")
-
-
-def _tensorrt() -> Finding:
-    if importlib.util.find_spec("tensorrt") is None:
-        return Finding("TensorRT", False, "not installed; this version runs models in ONNX Runtime")
-    return Finding("TensorRT", True, f"{_version('tensorrt')} is installed; this version runs models in ONNX Runtime")
-
-
-def _self_test() -> Finding:
-    """Run the shipped model on noise: right shapes and types, bytes in range, and the same twice."""
-    from calanddet.runtime.catalog import SHIPPED, resolve_model
-    from calanddet.runtime.engines.opening import open_engine
-    from calanddet.runtime.spec import SCALE
-
-    try:
-        engine = open_engine(resolve_model(SHIPPED[0]))
-        try:
-            shape = (engine.batch, engine.spec.tile, engine.spec.tile, 3)
-            tiles = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-            first = engine.submit(tiles).result().probability
-            started = time.perf_counter()
-            second = engine.submit(tiles).result().probability
-            rate = engine.batch / (time.perf_counter() - started)
-        finally:
-            engine.close()
-    except CalanddetError as error:
-        return Finding("self-test", False, str(error), needed=True)
-    good = bool((first == second).all()) and int(first.max()) <= SCALE
-    said = (
-        f"{SHIPPED[0]} with {engine.info}: {rate:.0f} tiles/s"
-        if good
-        else f"{engine.info} gives two results for one input"
-    )
-    return Finding("self-test", good, said, needed=True)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def _summary(name: str, chosen: Trial) -> str:
+    if chosen.info is None:
+        return chosen.failure
+    judged = "gives the stored results" if chosen.agreement else "gives the same twice; no results are stored for it"
+    return f"{name} runs with {chosen.info.engine} on {chosen.info.device} and {judged}"

@@ -28,7 +28,7 @@ class EngineInfo:
 
     def __str__(self) -> str:
         why = f" ({self.reason})" if self.reason else ""
-        threads = f" ({self.threads} threads)" if self.threads else ""
+        threads = f" ({self.threads} thread{'s' * (self.threads != 1)})" if self.threads else ""
         return f"{self.engine} on {self.device}{threads}, {self.precision}{why}"
 
 

@@ -41,3 +41,22 @@ def write_echo_model(path: Path, *, tile: int = 32, spec: ModelSpec | None = Non
         helper.set_model_props(model, {METADATA_KEY: described.to_json()})
     onnx.save(model, path)
     return path
+
+
+def write_attention_model(path: Path, *, tile: int = 32) -> Path:
+    """The echo model with attention outputs: means of red - 127.5 over cells of 16, 8 and 4 pixels."""
+    model: Any = onnx.load(write_echo_model(path, tile=tile))
+    graph = model.graph
+    graph.initializer.append(helper.make_tensor("channel", TensorProto.INT64, [1], [1]))
+    graph.initializer.append(helper.make_tensor("middle", TensorProto.FLOAT, [], [127.5]))
+    graph.node.append(helper.make_node("Sub", ["red", "middle"], ["signed"]))
+    graph.node.append(helper.make_node("Unsqueeze", ["signed", "channel"], ["image"]))
+    for stage, cell in enumerate((16, 8, 4)):
+        pooled, name = f"pooled_{stage}", f"attention_{stage}"
+        square = [cell, cell]
+        graph.node.append(helper.make_node("AveragePool", ["image"], [pooled], kernel_shape=square, strides=square))
+        graph.node.append(helper.make_node("Squeeze", [pooled, "channel"], [name]))
+        side = tile // cell
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", side, side]))
+    onnx.save(model, path)
+    return path

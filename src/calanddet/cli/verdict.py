@@ -23,8 +23,9 @@ def result_rows(result: "MapResult") -> list[tuple[str, str]]:
     dropped = f", {found['dropped']:,} smaller ones left out" if found["dropped"] else ""
     pace = f"{speed['tiles_per_s']:.1f} tiles/s, {speed['mpx_per_s']:.2f} Mpx/s"
     flown = "" if speed["km2_per_h"] is None else f", {speed['km2_per_h']:,.1f} km2/h"
-    threads = f", {engine['threads']} threads" if engine["threads"] else ""
-    device = f"{engine['engine']} on {engine['device']}{threads}; {model['name']} in {model['precision']}"
+    threads = f", {_counted(engine['threads'], 'thread')}" if engine["threads"] else ""
+    why = f" ({engine['reason']})" if engine.get("reason") else ""
+    device = f"{engine['engine']} on {engine['device']}{threads}; {model['name']} in {model['precision']}{why}"
     rows = [
         ("preview", str(result.files["preview"])),
         ("image", f"{size}{ground}; {tiles['inferred']} tiles mapped, {tiles['skipped']} empty ones skipped"),
@@ -33,3 +34,7 @@ def result_rows(result: "MapResult") -> list[tuple[str, str]]:
         ("device", device),
     ]
     return rows + [(kind, str(path)) for kind, path in result.files.items() if kind != "preview"]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
