@@ -3,17 +3,22 @@
 probability  `tiles` uint8 (N, T, T, 3) to `probability` uint8 (N, T, T) = floor(254 p) and `presence` float32 (N,)
 logits       `tiles` uint8 (N, T, T, 3) to `logits` float32 (N, T, T) and `presence_logits` float32 (N,)
 deepness     `image` float32 (N, 3, T, T), 0..1, to `probability` float32 (N, 1, T, T), as QGIS Deepness feeds models
+
+With attention, the first two give `attention_0` to `attention_2` besides: the gain p (y . t) exp(alpha) of every pixel
+in the neck's three cross attentions, float32 (N, T / 16, T / 16), (N, T / 8, T / 8) and (N, T / 4, T / 4).
 """
 
 import json
+from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
 
 from calanddet.export.graph import DType, Graph, Value
 from calanddet.export.network import Logits
-from calanddet.export.options import Outputs
-from calanddet.runtime.spec import SCALE, ModelSpec
+from calanddet.export.options import ExportOptions, Outputs
+from calanddet.runtime.errors import ModelError
+from calanddet.runtime.spec import ATTENTION_OUTPUTS, SCALE, ModelSpec
 
 __all__ = ["deepness_metadata", "input_name", "results", "tiles"]
 
@@ -34,21 +39,33 @@ def tiles(graph: Graph, outputs: Outputs, dtype: DType, tile: int) -> Value:
     return graph.transpose(pixels, (0, 2, 3, 1), "pixels")
 
 
-def results(graph: Graph, outputs: Outputs, logits: Logits) -> None:
-    """Declare what leaves the model; a Cast directly precedes uint8."""
-    if outputs == "deepness":
+def results(graph: Graph, options: ExportOptions, logits: Logits) -> None:
+    """Declare what leaves the model; a Cast directly precedes uint8.
+
+    Raises ModelError where attention is asked of a network that has none.
+    """
+    if options.outputs == "deepness":
         graph.output(graph.apply("Sigmoid", logits.pixels, "probability"), "probability")
         return
     flat = graph.reshape(logits.pixels, (1, *logits.pixels.shape[2:]), "logits")
     presence = graph.reshape(logits.presence, (1,), "presence")
-    if outputs == "logits":
+    if options.outputs == "logits":
         graph.output(flat, "logits")
         graph.output(presence, "presence_logits")
-        return
-    scale = graph.constant("probability.scale", np.array([SCALE]), "float32")
-    scaled = graph.combine("Mul", graph.apply("Sigmoid", flat, "probability"), scale, "probability")
-    graph.output(graph.cast(graph.apply("Floor", scaled, "probability"), "uint8", "probability"), "probability")
-    graph.output(graph.apply("Sigmoid", presence, "presence"), "presence")
+    else:
+        scale = graph.constant("probability.scale", np.array([SCALE]), "float32")
+        scaled = graph.combine("Mul", graph.apply("Sigmoid", flat, "probability"), scale, "probability")
+        graph.output(graph.cast(graph.apply("Floor", scaled, "probability"), "uint8", "probability"), "probability")
+        graph.output(graph.apply("Sigmoid", presence, "presence"), "presence")
+    if options.attention:
+        _attention(graph, logits.attention)
+
+
+def _attention(graph: Graph, maps: Sequence[Value]) -> None:
+    if not maps:
+        raise ModelError("the checkpoint is of a baseline without cross attention: export it without attention maps")
+    for name, image in zip(ATTENTION_OUTPUTS, maps, strict=True):
+        graph.output(image, name)
 
 
 def deepness_metadata(spec: ModelSpec) -> dict[str, str]:

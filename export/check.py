@@ -20,7 +20,7 @@ from calanddet.export.options import ExportOptions, Outputs
 from calanddet.model.network import TILE, CALandDet, normalise
 from calanddet.runtime.errors import ModelError
 from calanddet.runtime.scenes import Scene
-from calanddet.runtime.spec import SCALE
+from calanddet.runtime.spec import ATTENTION_OUTPUTS, SCALE
 from calanddet.runtime.types import Bytes, Window
 
 __all__ = ["Agreement", "check_model", "check_tiles"]
@@ -44,7 +44,8 @@ class Agreement:
     """How far a model in ONNX Runtime is from the network in PyTorch, float32, over `tiles` tiles.
 
     logits: greatest difference; relative: root mean square of the difference over the logits' standard deviation;
-    presence: greatest difference of the presence probability; mask: fraction of pixels whose side of 0 differs.
+    presence: greatest difference of the presence probability; mask: fraction of pixels whose side of 0 differs;
+    attention: as `relative`, of the attention map that differs most, None where the file has none.
     """
 
     tiles: int
@@ -52,11 +53,13 @@ class Agreement:
     relative: float
     presence: float
     mask: float
+    attention: float | None = None
 
     def __str__(self) -> str:
+        attention = "" if self.attention is None else f"attention by RMS {self.attention:.2g} of its spread, "
         return (
             f"logits differ by up to {self.logits:.2g} (RMS {self.relative:.2g} of their spread), presence by up to "
-            f"{self.presence:.2g}, {self.mask:.3%} of pixels change sides, over {self.tiles} tiles"
+            f"{self.presence:.2g}, {attention}{self.mask:.3%} of pixels change sides, over {self.tiles} tiles"
         )
 
 
@@ -83,26 +86,33 @@ def check_model(path: Path, network: CALandDet, options: ExportOptions) -> Agree
             f"the exported model gives NaN or infinity in {options.precision}, so it was not kept: "
             "its activations leave the range of the type, fp32 has a wider one"
         )
-    exact = _logits(network, tiles)
+    exact = _given(network, options, tiles)
     agreement = _agreement(found, exact)
-    relative, presence = MOST_RELATIVE, MOST_PRESENCE
+    relative, presence, attention = MOST_RELATIVE, MOST_PRESENCE, MOST_RELATIVE
     if options.precision == "fp16" or options.half_storage:
-        sensitivity = _agreement(_logits(_rounded(network), tiles), exact)
+        sensitivity = _agreement(_given(_rounded(network), options, tiles), exact)
         relative += HALF_FACTOR * sensitivity.relative
         presence += HALF_FACTOR * sensitivity.presence
-    if agreement.relative > relative or agreement.presence > presence:
+        attention += HALF_FACTOR * (sensitivity.attention or 0.0)
+    if agreement.relative > relative or agreement.presence > presence or (agreement.attention or 0.0) > attention:
+        explained = f"{relative:.2g} and {presence:.2g}" + (
+            f", {attention:.2g} of attention" if options.attention else ""
+        )
         raise ModelError(
-            f"the exported model is not the network, so it was not kept: {agreement}; "
-            f"rounding explains {relative:.2g} and {presence:.2g}"
+            f"the exported model is not the network, so it was not kept: {agreement}; rounding explains {explained}"
         )
     _check_tail(found, options.outputs)
     return agreement
 
 
-def _logits(network: CALandDet, tiles: Bytes) -> dict[str, Floats]:
+def _given(network: CALandDet, options: ExportOptions, tiles: Bytes) -> dict[str, Floats]:
+    """What the network gives, under the names that it has in the model."""
+    x = normalise(torch.from_numpy(tiles))
     with torch.inference_mode():
-        pixels, presence = network(normalise(torch.from_numpy(tiles)))
-    return {PIXEL_LOGITS: pixels.double().numpy(), PRESENCE_LOGITS: presence.double().numpy()}
+        pixels, presence = network(x)
+        maps = network.attention_maps(x) if options.attention else []
+    attention = {name: gain.double().numpy() for name, gain in zip(ATTENTION_OUTPUTS, maps, strict=False)}
+    return {PIXEL_LOGITS: pixels.double().numpy(), PRESENCE_LOGITS: presence.double().numpy(), **attention}
 
 
 def _rounded(network: CALandDet) -> CALandDet:
@@ -140,13 +150,20 @@ def _agreement(found: Mapping[str, Floats], exact: Mapping[str, Floats]) -> Agre
     pixels, wanted = found[PIXEL_LOGITS], exact[PIXEL_LOGITS]
     # A baseline for Deepness has no presence in it.
     presence = _sigmoid(found.get(PRESENCE_LOGITS, exact[PRESENCE_LOGITS])) - _sigmoid(exact[PRESENCE_LOGITS])
+    attention = [_relative(found[name], exact[name]) for name in ATTENTION_OUTPUTS if name in exact]
     return Agreement(
         tiles=len(wanted),
         logits=float(np.abs(pixels - wanted).max()),
-        relative=float(np.sqrt(np.mean((pixels - wanted) ** 2)) / max(wanted.std(), QUIET)),
+        relative=_relative(pixels, wanted),
         presence=float(np.abs(presence).max()),
         mask=float(np.mean((pixels >= 0) != (wanted >= 0))),
+        attention=max(attention, default=None),
     )
+
+
+def _relative(found: Floats, wanted: Floats) -> float:
+    """Root mean square of the difference in standard deviations of what is wanted."""
+    return float(np.sqrt(np.mean((found - wanted) ** 2)) / max(wanted.std(), QUIET))
 
 
 def _check_tail(found: Mapping[str, Floats], outputs: Outputs) -> None:

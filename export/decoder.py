@@ -7,11 +7,12 @@ import numpy as np
 
 from calanddet.export.graph import Array, Value
 from calanddet.export.layers import EPS_NECK, Layers, Tokens
+from calanddet.export.layout import row_major
 from calanddet.export.swin import swin_blocks, window_order
 from calanddet.model.architecture import NetworkConfig
 from calanddet.model.swin import WINDOW
 
-__all__ = ["PIXEL_LOGITS", "Presence", "neck", "segmentation_head"]
+__all__ = ["PIXEL_LOGITS", "Decoded", "Presence", "neck", "segmentation_head"]
 
 PIXEL_LOGITS = "head.final/Add"
 """The value of the finished graph that holds the segmentation logits, float32 (N, 1, T, T)."""
@@ -29,20 +30,33 @@ class Presence:
     logit: Value
 
 
-def neck(layers: Layers, config: NetworkConfig, maps: Sequence[Tokens], presence: Presence) -> list[Tokens]:
-    """The four kept maps become the decoder's three, of side T / 16, T / 8, T / 4; all are in window order."""
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The decoder's three maps, of side T / 16, T / 8, T / 4, in window order, and what they were multiplied with.
+
+    attention: a of each cross attention as an image, float32 (N, H, W); none in the baseline.
+    """
+
+    maps: tuple[Tokens, ...]
+    attention: tuple[Value, ...]
+
+
+def neck(layers: Layers, config: NetworkConfig, maps: Sequence[Tokens], presence: Presence) -> Decoded:
+    """The four kept maps become the decoder's three."""
     at = "neck.layer1"
     x = Tokens(layers.nonlinear(maps[3].value, f"{at}.0"), maps[3].layout)
     x = _blocks(layers, config, 0, x, f"{at}.1.swin_blocks")
-    outputs = []
+    outputs, attention = [], []
     for index, kept in enumerate(reversed(maps[:3])):
         at = f"neck.layers.{index}"
         x = _skip(layers, x, kept, f"{at}.skip_block")
         if config.cross_attention:
-            x = Tokens(_cross_attention(layers, x.value, presence, f"{at}.cro_attn"), x.layout)
+            a = _attention(layers, x.value, presence, f"{at}.cro_attn")
+            attention.append(_as_image(layers, Tokens(a, x.layout), f"{at}.attention"))
+            x = Tokens(_gained(layers, x.value, a, f"{at}.cro_attn"), x.layout)
         x = _blocks(layers, config, index + 1, x, f"{at}.swin_blocks.swin_blocks")
         outputs.append(x)
-    return outputs
+    return Decoded(tuple(outputs), tuple(attention))
 
 
 def segmentation_head(layers: Layers, maps: Sequence[Tokens]) -> Value:
@@ -73,11 +87,11 @@ def _skip(layers: Layers, x: Tokens, kept: Tokens, at: str) -> Tokens:
     return layers.order(spread, window_order(spread.layout.height, spread.layout.width), f"{at}.spread")
 
 
-def _cross_attention(layers: Layers, x: Value, presence: Presence, at: str) -> Value:
-    """0.5 x + norm(x a) with a = p exp(alpha) (y . t), y and t of length 1; x, (N, L, C), to the same.
+def _attention(layers: Layers, x: Value, presence: Presence, at: str) -> Value:
+    """a = p exp(alpha) (y . t), y and t of length 1: x, (N, L, C), gives float32 (N, L, 1).
 
-    Lengths, a and the norm of x a are float32: 1e-12 is 0 in FP16, and p has no bound. As a is linear in t, the gain
-    goes into the token; and y is divided by its length after the product, which leaves one number a pixel to divide.
+    Lengths and a are float32: 1e-12 is 0 in FP16, and p has no bound. As a is linear in t, the gain goes into the
+    token; and y is divided by its length after the product, which leaves one number a pixel to divide.
     """
     g, parameters = layers.graph, layers.parameters
     token = layers.nonlinear(layers.norm(presence.token, f"{at}.norm1", epsilon=EPS_NECK), f"{at}.token_proj")
@@ -89,11 +103,23 @@ def _cross_attention(layers: Layers, x: Value, presence: Presence, at: str) -> V
 
     y = g.cast(layers.nonlinear(layers.norm(x, f"{at}.norm2", epsilon=EPS_NECK), f"{at}.x_proj"), "float32", f"{at}.y")
     similarity = g.matmul(y, target, f"{at}.similarity")
-    a = g.combine("Div", similarity, _length(layers, y, f"{at}.y"), f"{at}.similarity")
+    return g.combine("Div", similarity, _length(layers, y, f"{at}.y"), f"{at}.similarity")
+
+
+def _gained(layers: Layers, x: Value, a: Value, at: str) -> Value:
+    """0.5 x + norm(x a), the norm in float32; x, (N, L, C), to the same."""
+    g = layers.graph
     gained = g.combine("Mul", g.cast(x, "float32", f"{at}.x"), a, f"{at}.gained")
     gained = g.cast(layers.norm(gained, f"{at}.norm3", epsilon=EPS_NECK), x.dtype, f"{at}.gained")
     half = g.combine("Mul", x, g.constant("half", np.array([0.5]), x.dtype), f"{at}.half")
     return g.combine("Add", half, gained, at)
+
+
+def _as_image(layers: Layers, tokens: Tokens, at: str) -> Value:
+    """One number a token, (N, L, 1), as (N, H, W); the graph leaves it out unless it is an output."""
+    height, width = tokens.layout.height, tokens.layout.width
+    rows = layers.order(tokens, row_major(height, width), at)
+    return layers.graph.reshape(rows.value, (1, height, width), at)
 
 
 def _length(layers: Layers, x: Value, at: str) -> Value:

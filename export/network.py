@@ -18,17 +18,19 @@ PRESENCE_LOGITS = "cls_head.head/Add"
 
 @dataclass(frozen=True, slots=True)
 class Logits:
-    """pixels: float32 (N, 1, T, T); presence: float32 (N, 1)."""
+    """pixels: float32 (N, 1, T, T); presence: float32 (N, 1); attention: three float32 (N, H, W), or none."""
 
     pixels: Value
     presence: Value
+    attention: tuple[Value, ...]
 
 
 def calanddet(layers: Layers, config: NetworkConfig, pixels: Value, spec: ModelSpec) -> Logits:
     """The whole network; pixels, (N, T, T, 3) in the network's type, are 0..255 RGB."""
     maps = _backbone(layers, config, patch_embedding(layers, pixels, spec))
     presence = _presence(layers, maps[-1])
-    return Logits(segmentation_head(layers, neck(layers, config, maps, presence)), presence.logit)
+    decoded = neck(layers, config, maps, presence)
+    return Logits(segmentation_head(layers, decoded.maps), presence.logit, decoded.attention)
 
 
 def _backbone(layers: Layers, config: NetworkConfig, tokens: Tokens) -> list[Tokens]:

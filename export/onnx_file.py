@@ -51,14 +51,14 @@ def build_model(
     """The network of `config` with the tensors of `state` as an ONNX model that describes itself by `spec`.
 
     Equal arguments give equal bytes. Raises ModelError where tensors are missing, left over, not finite or too large
-    for FP16.
+    for FP16, or where attention is asked of a baseline.
     """
     graph = Graph(half_storage=options.half_storage)
     dtype: DType = "float16" if options.precision == "fp16" else "float32"
     parameters = Parameters(state)
     layers = Layers(graph, parameters, dtype)
     pixels = tiles(graph, options.outputs, dtype, spec.tile)
-    results(graph, options.outputs, calanddet(layers, config, pixels, spec))
+    results(graph, options, calanddet(layers, config, pixels, spec))
     parameters.check_all_used()
     spec = replace(spec, precision=options.precision, opset=OPSET)
     metadata = deepness_metadata(spec) if options.outputs == "deepness" else {}

@@ -16,18 +16,27 @@ Outputs = Literal["probability", "logits", "deepness"]
 class ExportOptions:
     """precision: of the arithmetic; storage: of the weights in the file; outputs: see `export.borders`.
 
+    attention: let the cross attentions' maps leave the model too, for `calanddet explain`; engines that map pass over
+    them.
+
     "fp16" storage with "fp32" precision halves the file and runs as fast as float32, since engines widen the weights
-    when they load it; it costs their rounding to 11 bits. Raises OptionError for another word.
+    when they load it; it costs their rounding to 11 bits. Raises OptionError for another word, and for attention with
+    "deepness", whose plugin takes one output.
     """
 
     precision: Precision = "fp32"
     outputs: Outputs = "probability"
     storage: Storage = "same"
+    attention: bool = False
 
     def __post_init__(self) -> None:
         for field, known in (("precision", Precision), ("outputs", Outputs), ("storage", Storage)):
             if getattr(self, field) not in get_args(known):
                 raise OptionError(f"{field} is one of {', '.join(get_args(known))}, not {getattr(self, field)!r}")
+        if self.attention and self.outputs == "deepness":
+            raise OptionError(
+                "Deepness takes one output: export the attention maps with other outputs, to another file"
+            )
 
     @property
     def half_storage(self) -> bool:

@@ -8,10 +8,12 @@ from typing import Any
 
 from calanddet.runtime.errors import ModelError, OptionError
 
-__all__ = ["METADATA_KEY", "NODATA", "SCALE", "SPEC_FORMAT", "ModelSpec", "threshold_byte"]
+__all__ = ["ATTENTION_OUTPUTS", "METADATA_KEY", "NODATA", "SCALE", "SPEC_FORMAT", "ModelSpec", "threshold_byte"]
 
 METADATA_KEY = "calanddet"
 SPEC_FORMAT = 1
+ATTENTION_OUTPUTS = ("attention_0", "attention_1", "attention_2")
+"""Outputs that an ONNX may have after those of the contract: float32, (N, T / 16, T / 16), then T / 8 and T / 4."""
 NODATA = 255
 """The byte that means "nothing known here" in probability and mask rasters; no model ever produces it."""
 SCALE = 254
@@ -36,7 +38,9 @@ class ModelSpec:
     """Facts about a model that an engine, a stream and a report need.
 
     gsd_m is the range of ground sampling distances, in metres, that the model was trained at; mean and std are in
-    units of value / 255 and already folded into the graph, so no host code applies them.
+    units of value / 255 and already folded into the graph, so no host code applies them. calibration is how an INT8
+    model was quantized, and gate the evidence on which it was judged, as JSON knows them; empty for others, and then
+    not written.
     """
 
     name: str
@@ -51,6 +55,8 @@ class ModelSpec:
     checkpoint_sha256: str = ""
     trained_on: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
     format: int = SPEC_FORMAT
 
     def __post_init__(self) -> None:
@@ -67,9 +73,25 @@ class ModelSpec:
             raise ModelError(f"the model's GSD range {self.gsd_m} is not an increasing pair of metres")
         threshold_byte(self.threshold)
 
+    @property
+    def doubt(self) -> str:
+        """Why maps of an INT8 model are not to be trusted, in a sentence; empty for one that passed its gate."""
+        if not self.precision.startswith("int8"):
+            return ""
+        if not self.gate:
+            return f"nobody has compared the INT8 model {self.name} with the truth: `calanddet calibrate` does it"
+        if self.gate.get("passed") is True:
+            return ""
+        reasons = "; ".join(map(str, self.gate.get("reasons") or ["it does not say why"]))
+        return f"the INT8 model {self.name} failed its gate and was written by --force: {reasons}"
+
     def to_json(self) -> str:
         """The JSON text for the ONNX metadata, keys sorted, so that equal specs give equal bytes."""
-        return json.dumps(asdict(self), sort_keys=True)
+        raw = asdict(self)
+        for name in ("calibration", "gate"):
+            if not raw[name]:
+                del raw[name]
+        return json.dumps(raw, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "ModelSpec":

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from calanddet.runtime.evaluation.comparison import Worst
 from calanddet.runtime.picture import FONT, readable, shortened
@@ -20,13 +21,15 @@ def draw_worst(worst: Worst) -> Bytes:
     """Image, reference, candidate and their difference side by side, uint8, (H, W, 3), RGB.
 
     Probabilities are grey, 0 black and 1 white, nodata blue-grey; red is more and blue is less by the candidate, at
-    full strength from a difference of one half.
+    full strength at the greatest difference, which is written above.
     """
+    apart = _apart(worst)
+    most = int(np.abs(apart).max())
     parts = [
         ("image", worst.rgb),
         ("reference", _grey(worst.reference)),
         ("candidate", _grey(worst.candidate)),
-        ("candidate - reference", _difference(worst)),
+        (f"candidate - reference, at most {most / SCALE:.3f}", _difference(apart, most)),
     ]
     sheet = np.empty((_HEAD + _SIDE + _GAP, _GAP + len(parts) * (_SIDE + _GAP), 3), np.uint8)
     sheet[:] = _GROUND
@@ -46,10 +49,15 @@ def _grey(probability: Bytes) -> Bytes:
     return picture
 
 
-def _difference(worst: Worst) -> Bytes:
+def _apart(worst: Worst) -> NDArray[np.int16]:
+    """Candidate - reference in bytes, int16 (h, w), 0 where either is nodata."""
     apart = worst.candidate.astype(np.int16) - worst.reference
     apart[(worst.reference == NODATA) | (worst.candidate == NODATA)] = 0
-    strength = np.minimum(2 * np.abs(apart), NODATA)
+    return apart
+
+
+def _difference(apart: NDArray[np.int16], most: int) -> Bytes:
+    strength = np.abs(apart) * (NODATA / max(1, most))
     picture = np.zeros((*apart.shape, 3), np.uint8)
     picture[..., 0] = np.where(apart > 0, strength, 0)
     picture[..., 2] = np.where(apart < 0, strength, 0)

@@ -30,7 +30,7 @@ def test_an_engine_says_what_it_runs_on(tmp_path: Path) -> None:
         assert model.info.device == "CPU"
         assert model.info.threads == 1
         assert len(model.info.model_sha256) == 64
-        assert "CPU (1 threads), fp16" in str(model.info)
+        assert "CPU (1 thread), fp16" in str(model.info)
 
 
 def test_predict_stitches_tiles_of_an_engine(tmp_path: Path) -> None:

@@ -48,6 +48,9 @@ def export(
     outputs: Annotated[
         OutputsName, typer.Option(help="probability for `run`, logits for analysis, deepness for the QGIS plugin.")
     ] = OutputsName.probability,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Attention maps as further outputs, for `explain` without PyTorch.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="What the model calls itself; by default after its shape.")] = None,
     gsd_min: Annotated[float, typer.Option(help="Finest ground sampling distance it was trained at, in metres.")] = 0.2,
     gsd_max: Annotated[float, typer.Option(help="Coarsest one, in metres.")] = 1.0,
@@ -72,7 +75,9 @@ def export(
 
     # An empty name stands for the one that the checkpoint's shape has.
     spec = ModelSpec(name=name or "", gsd_m=(gsd_min, gsd_max), threshold=threshold, trained_on=trained_on)
-    options = ExportOptions(precision=precision.value, storage=storage.value, outputs=outputs.value)
+    options = ExportOptions(
+        precision=precision.value, storage=storage.value, outputs=outputs.value, attention=attention
+    )
     report = export_onnx(resolve_checkpoint(checkpoint), out, options=options, spec=spec, overwrite=overwrite)
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))

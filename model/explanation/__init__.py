@@ -1,0 +1,1 @@
+"""Grad-CAM and cross attention of a network in PyTorch, for `calanddet.runtime.explanation`."""
