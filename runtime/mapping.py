@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,15 @@ from calanddet.runtime.journal import JOURNAL, Journal, Record, changes, read_re
 from calanddet.runtime.model import Model, open_model
 from calanddet.runtime.options import MapOptions
 from calanddet.runtime.pipeline.stream import Progress
-from calanddet.runtime.sinks import OutputNames, WorkDir, is_same_finished_run, work_path
+from calanddet.runtime.sinks import (
+    OutputNames,
+    WorkDir,
+    each_folder,
+    is_same_finished_run,
+    refuse_foreign,
+    work_path,
+    write_each,
+)
 from calanddet.runtime.sources import Place, find_inputs, gdal_options, open_source
 
 __all__ = ["MapOptions", "MapResult", "result_of", "run"]
@@ -90,18 +98,22 @@ def _found(inputs: Sequence[str | Path]) -> list[Place]:
 
 
 def _map(model: Model, path: Place, out: Path, options: MapOptions, progress: Progress | None) -> MapResult:
+    if options.kml_each and _is_moving(path):
+        _log.warning("%s: KML is made of rasters and pictures; of videos and streams there is GeoJSON", path)
     if is_stream(path):
         return _of_frames(out, *map_stream(model, str(path), out, options, progress))
-    if isinstance(path, Path) and path.suffix.lower() in VIDEO_SUFFIXES:
+    if isinstance(path, Path) and _is_moving(path):
         return _of_frames(out, *map_video(model, path, out, options, progress))
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE, **gdal_options(path)), open_source(path, bands=options.bands) as opened:
         source = placed(opened, path, options.camera)
         job = Job(model, source, options)
         names = OutputNames(source.info.name)
+        if options.kml_each:
+            refuse_foreign(out / names.kml)  # before hours of work, not after them
         if is_same_finished_run(out / names.report, job.fingerprint) and not options.overwrite:
             _log.warning("%s was mapped in the same way before; its files in %s are kept", path, out)
             _tidy(out, names, job.fingerprint)
-            return result_of(out, names, kept=True)
+            return _with_each(result_of(out, names, kept=True), options)
         with WorkDir(out, names.name, keep=(JOURNAL, names.blocks)) as work:
             record = _unfinished(work, names, job, options)
             if not options.overwrite and not (record and record.committing):
@@ -116,7 +128,24 @@ def _map(model: Model, path: Place, out: Path, options: MapOptions, progress: Pr
                 raise
         if isinstance(source, PhotoSource):
             write_footprints(out / f"{names.name}_footprint.geojson", [Footprint(source.georeference)])
-        return result_of(out, names, kept=False)
+        return _with_each(result_of(out, names, kept=False), options)
+
+
+def _with_each(result: MapResult, options: MapOptions) -> MapResult:
+    """The result with its folder of polygons where it is asked for; one that is there never tells of an older map."""
+    kml = result.files["kml"]
+    if not options.kml_each:
+        try:
+            refuse_foreign(kml)
+        except OutputError:  # not ours, so nothing of ours in it can be out of date
+            return result
+        if not each_folder(kml).is_dir():
+            return result
+    return replace(result, files={**result.files, "kml_each": write_each(kml)})
+
+
+def _is_moving(path: Place) -> bool:
+    return is_stream(path) or (isinstance(path, Path) and path.suffix.lower() in VIDEO_SUFFIXES)
 
 
 def _of_frames(out: Path, names: FrameNames, kept: bool) -> MapResult:
@@ -181,6 +210,6 @@ def _refuse_to_replace(out: Path, names: OutputNames) -> None:
 
 def result_of(out: Path, names: OutputNames, *, kept: bool) -> MapResult:
     """The finished set `names` in `out`, as its report tells."""
-    kinds = ("probability", "mask", "geojson", "geopackage", "preview", "report")
+    kinds = ("probability", "mask", "geojson", "geopackage", "kml", "preview", "report")
     report = json.loads((out / names.report).read_text(encoding="utf-8"))
     return MapResult(names.name, {kind: out / getattr(names, kind) for kind in kinds}, report, kept)

@@ -12,7 +12,7 @@ from calanddet.runtime.spec import threshold_byte
 
 __all__ = ["MapOptions"]
 
-_CONDUCT = ("overwrite", "fresh", "save_every_s")
+_CONDUCT = ("overwrite", "fresh", "save_every_s", "kml_each")
 """Options that decide what happens, but no byte of the map."""
 
 
@@ -26,7 +26,7 @@ class MapOptions:
     fresh: give up what an unfinished run has mapped; save_every_s: seconds between the moments at which work is brought
     to the disk, fewer where that would take a hundredth of the time; 0 for every 512 rows, whatever it takes;
     camera: how pictures of drones are placed on the ground; every_s: seconds between the frames of a video that are
-    mapped, 0 for all of them.
+    mapped, 0 for all of them; kml_each: a folder of KML files with one polygon each, also beside a map that is there.
     """
 
     overlap: int = DEFAULT_OVERLAP
@@ -39,6 +39,7 @@ class MapOptions:
     save_every_s: float = 10.0
     camera: CameraOptions = field(default_factory=CameraOptions)
     every_s: float = 1.0
+    kml_each: bool = False
 
     def __post_init__(self) -> None:
         rule_by_name(self.blend)

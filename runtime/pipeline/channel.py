@@ -2,15 +2,29 @@
 
 import threading
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Aborted", "Channel"]
+__all__ = ["Aborted", "Channel", "Fill"]
 
 T = TypeVar("T")
 
 
 class Aborted(Exception):
     """The other side gave up; whoever sees it stops quietly, since the cause is raised elsewhere."""
+
+
+class Fill(Protocol):
+    """How full a queue is."""
+
+    @property
+    def waiting(self) -> int:
+        """Items in it, at this moment."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """Items that it has room for."""
+        ...
 
 
 class Channel(Generic[T]):
@@ -42,6 +56,16 @@ class Channel(Generic[T]):
             item = self._items.popleft()
             self._changed.notify_all()
             return item
+
+    @property
+    def waiting(self) -> int:
+        """Items in it, at this moment."""
+        return len(self._items)
+
+    @property
+    def capacity(self) -> int:
+        """Items that it has room for."""
+        return self._capacity
 
     def close(self) -> None:
         """No more items will come."""

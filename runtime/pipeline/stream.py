@@ -9,6 +9,7 @@ batches at a time. All order is fixed by the reader, and sums are
 integers, so no bytes depend on which thread is first.
 """
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -23,18 +24,22 @@ from calanddet.runtime.pipeline.channel import Channel
 from calanddet.runtime.pipeline.crew import Crew
 from calanddet.runtime.pipeline.parcels import Cutter, Parcel, Place
 from calanddet.runtime.pipeline.stages import Stages
+from calanddet.runtime.pipeline.starvation import Starvation
 from calanddet.runtime.pipeline.strips import Strips
 from calanddet.runtime.pipeline.track import Restart, Track
+from calanddet.runtime.pipeline.vitals import Vitals, Watcher
 from calanddet.runtime.sources.protocol import Interruptible, Source
 from calanddet.runtime.tiling import TileGrid
 from calanddet.runtime.types import Bytes, Prediction
 
 __all__ = ["Emit", "Progress", "StreamStats", "TileSeen", "stream"]
 
+_log = logging.getLogger(__name__)
+
 Emit: TypeAlias = Callable[[int, Bytes], None]
 """Takes (first row, band uint8 (h, W)): the finished rows of the map, from the top without gaps."""
 Progress: TypeAlias = Callable[[int, int], None]
-"""Takes (tiles done or skipped, tiles of the grid); called from the writer thread."""
+"""Takes (tiles done or skipped, tiles of the grid); called from the writer thread. It may be a `Watcher` besides."""
 
 TileSeen: TypeAlias = Callable[[int, int, float], None]
 """Takes (tile row, tile column, presence) of each tile that was inferred, in the grid's order, in the writer thread."""
@@ -85,6 +90,11 @@ class _Stream:
         if isinstance(self.source, Interruptible):
             self.source.interrupt()
 
+    @property
+    def vitals(self) -> Vitals:
+        start = self.track.start
+        return Vitals(start.tiles + start.skipped, self.stats.stages, {"ready": self.ready, "sent": self.sent})
+
     def read(self) -> None:
         """The reader thread."""
         for parcel in self.cutter.parcels(self._free_array, self.track.start):
@@ -99,11 +109,14 @@ class _Stream:
 
     def feed(self) -> None:
         """The caller's thread."""
+        starvation = Starvation(self.stats.stages)
         while True:
             with self.stats.stages.timed("starved"):
                 parcel = self.ready.get()
             if parcel is None:
                 break
+            if notice := starvation.fed(tiles=parcel.tiles is not None):
+                _log.warning("%s: %s", self.source.info.path, notice)
             result = None
             if parcel.tiles is not None:
                 self.permits.get()
@@ -175,9 +188,13 @@ def stream(
 
     `seen` is told what the network says of each tile as a whole. `track` says where to begin, if not at the top, and
     is told where batches begin. `stages` takes the times, one's own where it listens to them.
+    Where reading is the bottleneck for a while, that is logged as a warning, once.
     Raises whatever source, engine or emit raise first; nothing runs any more when it returns or raises.
     """
     state = _Stream(source, engine, grid, track or Track(grid), stages or Stages())
+    watcher: object = progress
+    if isinstance(watcher, Watcher):
+        watcher.watch(state.vitals)
     with Crew(state.abort) as crew:
         crew.start("reader", state.read)
         crew.start("writer", lambda: state.write(rule, emit, progress or (lambda done, total: None), seen or _ignored))

@@ -13,6 +13,7 @@ What is not committed is gone when the work folder closes, unless it was told to
 
 from calanddet.runtime.sinks.blocks import DamagedWork, Kept, kept_bands
 from calanddet.runtime.sinks.cog import Grid
+from calanddet.runtime.sinks.kml_each import each_folder, refuse_foreign, write_each
 from calanddet.runtime.sinks.making import Making
 from calanddet.runtime.sinks.names import OutputNames
 from calanddet.runtime.sinks.outputs import MapOutputs, MapSummary, OutputOptions
@@ -54,11 +55,14 @@ __all__ = [
     "Throughput",
     "TileRecord",
     "WorkDir",
+    "each_folder",
     "is_partial",
     "is_same_finished_run",
     "kept_bands",
     "output_records",
     "preview_size",
+    "refuse_foreign",
     "work_path",
+    "write_each",
     "write_report",
 ]

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calanddet.runtime.polygons import Landslides
-from calanddet.runtime.polygons.antimeridian import cut_at_antimeridian
 from calanddet.runtime.polygons.locate import Locator
 from calanddet.runtime.sinks.attributes import attributes
-from calanddet.runtime.sinks.coordinates import closed, counter_clockwise, decimals_for, position_text
-from calanddet.runtime.types import Bytes
+from calanddet.runtime.sinks.coordinates import decimals_for
+from calanddet.runtime.sinks.rings import Shape, shapes_of
 
 __all__ = ["GeoJsonSink"]
 
@@ -52,10 +51,12 @@ class GeoJsonSink:
             return
         columns = attributes(landslides, first_id)
         properties = [dict(zip(columns, row, strict=True)) for row in zip(*map(_values, columns.values()), strict=True)]
-        for values, geometry in zip(properties, self._geometries(landslides), strict=True):
+        self._extent.include(landslides.degrees)
+        shapes = shapes_of(landslides, self._decimals, geographic=self._geographic)
+        for values, shape in zip(properties, shapes, strict=True):
             self._file.write(",\n" if self._features else "\n")
             head = json.dumps({"type": "Feature", "id": values["id"], "properties": values})
-            self._file.write(f'{head[:-1]}, "geometry": {geometry}}}')
+            self._file.write(f'{head[:-1]}, "geometry": {_geometry(shape)}}}')
             self._features += 1
 
     def finish(self) -> None:
@@ -69,38 +70,6 @@ class GeoJsonSink:
         """Close the file; idempotent. What a full disk did not take is given up silently."""
         with suppress(OSError):
             self._file.close()
-
-    def _geometries(self, landslides: Landslides) -> list[str]:
-        points, size = landslides.degrees, landslides.ring_size
-        first_ring = np.cumsum(landslides.rings) - landslides.rings
-        exterior = np.zeros(len(size), np.bool_)
-        exterior[first_ring] = True
-        vertices = np.add.reduceat(size, first_ring)
-        first_vertex = np.cumsum(vertices) - vertices
-        unknown = np.add.reduceat(np.isnan(points[:, 0]), first_vertex) > 0
-        beyond = np.maximum.reduceat(np.abs(points[:, 0]), first_vertex) > 180.0
-        self._extent.include(points)
-        reverse = counter_clockwise(points, size) != exterior
-        index, length = closed(size, reverse)
-        text = position_text(np.nan_to_num(points), self._decimals)[index]
-        ring_end = np.cumsum(length)
-        rings = [_ring_text(text[end - n : end]) for end, n in zip(ring_end, length, strict=True)]
-        shapes = []
-        for n, (begin, count) in enumerate(zip(first_ring, landslides.rings, strict=True)):
-            if unknown[n]:
-                shapes.append("null")
-            elif self._geographic and beyond[n]:
-                of_ring = range(begin, begin + count)
-                shapes.append(self._cut([points[index[ring_end[r] - length[r] : ring_end[r] - 1]] for r in of_ring]))
-            else:
-                shapes.append(_geometry([rings[begin : begin + count]]))
-        return shapes
-
-    def _cut(self, rings: list[Float]) -> str:
-        """A polygon that runs on beyond 180 degrees, cut there."""
-        polygons = cut_at_antimeridian(rings)
-        text = [[_ring_text(position_text(np.concatenate([r, r[:1]]), self._decimals)) for r in p] for p in polygons]
-        return _geometry(text)
 
 
 class _Extent:
@@ -127,16 +96,14 @@ class _Extent:
         return [round(float(edge), decimals) for edge in (west, south, east, north)]
 
 
-def _geometry(polygons: list[list[str]]) -> str:
+def _geometry(shape: Shape | None) -> str:
     """A GeoJSON geometry from the texts of rings."""
-    bodies = ["[" + ",".join(rings) + "]" for rings in polygons]
+    if shape is None:
+        return "null"
+    bodies = ["[" + ",".join(f"[{ring}]" for ring in rings) + "]" for rings in shape]
     if len(bodies) == 1:
         return f'{{"type": "Polygon", "coordinates": {bodies[0]}}}'
     return f'{{"type": "MultiPolygon", "coordinates": [{",".join(bodies)}]}}'
-
-
-def _ring_text(text: Bytes) -> str:
-    return "[" + text.tobytes().translate(None, b" ")[:-1].decode("ascii") + "]"
 
 
 def _values(column: NDArray[np.int64] | NDArray[np.float64]) -> list[float | None]:

@@ -40,6 +40,11 @@ class OutputNames:
         return f"{self.name}_landslides.gpkg"
 
     @property
+    def kml(self) -> str:
+        """Landslides for globes and ground stations."""
+        return f"{self.name}_landslides.kml"
+
+    @property
     def preview(self) -> str:
         """Picture of the map."""
         return f"{self.name}_preview.png"
@@ -52,4 +57,4 @@ class OutputNames:
     @property
     def files(self) -> tuple[str, ...]:
         """All but the report."""
-        return self.probability, self.mask, self.geojson, self.geopackage, self.preview
+        return self.probability, self.mask, self.geojson, self.geopackage, self.kml, self.preview

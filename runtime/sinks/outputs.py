@@ -15,6 +15,7 @@ from calanddet.runtime.sinks.cog import CogLook, Grid, MapRasters
 from calanddet.runtime.sinks.failures import MEGABYTE, require_space, writing
 from calanddet.runtime.sinks.geojson import GeoJsonSink
 from calanddet.runtime.sinks.geopackage import GeoPackageSink
+from calanddet.runtime.sinks.kml import KmlSink
 from calanddet.runtime.sinks.making import Making
 from calanddet.runtime.sinks.names import OutputNames
 from calanddet.runtime.sinks.preview import LINE, PreviewSink
@@ -157,6 +158,7 @@ class MapOutputs:
         sinks: tuple[LandslideSink, ...] = (
             GeoJsonSink(self._work.file(self._names.geojson), self._locator, tags),
             GeoPackageSink(self._work.file(self._names.geopackage), self._locator, tags),
+            KmlSink(self._work.file(self._names.kml), self._locator, tags),
             preview,
         )
         known = None if self._locator.ellipsoid is None else 0.0

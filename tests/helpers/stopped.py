@@ -85,6 +85,6 @@ def finished(source: Path, out: Path) -> dict[str, bytes]:
 def results(out: Path) -> dict[str, bytes]:
     """The bytes of all files of a finished set but the report; fails if anything else lies beside them."""
     found = {path.name: path.read_bytes() for path in sorted(out.iterdir()) if not path.name.endswith("_report.json")}
-    assert len(found) == 5, sorted(found)
-    assert len(list(out.iterdir())) == 6, sorted(out.iterdir())
+    assert len(found) == 6, sorted(found)
+    assert len(list(out.iterdir())) == 7, sorted(out.iterdir())
     return found

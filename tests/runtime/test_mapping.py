@@ -65,6 +65,7 @@ def test_a_map_is_the_engines_bytes_on_the_inputs_grid(tmp_path: Path, model: Mo
         "area_mask.tif",
         "area_landslides.geojson",
         "area_landslides.gpkg",
+        "area_landslides.kml",
         "area_preview.png",
         "area_report.json",
     }
@@ -129,7 +130,7 @@ def test_a_set_without_a_report_is_not_replaced(tmp_path: Path, model: Model) ->
     first.files["report"].unlink()
     with pytest.raises(OutputError, match="no report says which run made it"):
         run(model, source, tmp_path / "out")
-    assert len(list((tmp_path / "out").iterdir())) == 5
+    assert len(list((tmp_path / "out").iterdir())) == 6
 
 
 def test_whole_and_broken_numbers_ask_for_the_same_map(tmp_path: Path, model: Model) -> None:

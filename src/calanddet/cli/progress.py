@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from calanddet.runtime.pipeline.vitals import Vitals
 
 __all__ = ["Progress", "ProgressKind", "shown"]
 
@@ -28,10 +32,11 @@ class ProgressKind(str, Enum):
 def shown(label: str, unit: str, kind: ProgressKind) -> Iterator[Progress]:
     """A function that takes (done, total) and shows it; call it from any one thread.
 
+    Of a stream that it watches, JSON lines also have the stages' seconds and the queues' (waiting, room in all).
     Where `done` falls, the next piece of work has begun, whose rate is its own.
     """
     if kind is ProgressKind.json:
-        yield _json_lines(label, unit)
+        yield _JsonLines(label, unit)
     elif kind is ProgressKind.bar or (kind is ProgressKind.auto and sys.stderr.isatty()):
         with _bar(label, unit) as update:
             yield update
@@ -39,32 +44,47 @@ def shown(label: str, unit: str, kind: ProgressKind) -> Iterator[Progress]:
         yield lambda done, total: None
 
 
-def _json_lines(label: str, unit: str) -> Progress:
-    started = updated = time.monotonic()
-    last, before = 0.0, 0
+class _JsonLines:
+    """A line of figures at most every EVERY_S, and for the last of each piece of work."""
 
-    def update(done: int, total: int) -> None:
-        nonlocal started, updated, last, before
+    def __init__(self, label: str, unit: str) -> None:
+        self._label, self._unit = label, unit
+        self._started = self._updated = time.monotonic()
+        self._last, self._before, self._base = 0.0, 0, 0
+        self._vitals: Vitals | None = None
+
+    def watch(self, vitals: "Vitals") -> None:
+        """A stream begins: what an earlier run has done of it does not count for its rate."""
+        self._started = self._updated = time.monotonic()
+        self._before = self._base = vitals.begun
+        self._vitals = vitals
+
+    def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if done < before:
-            started = updated
-        updated, before = now, done
-        if now - last < EVERY_S and done < total:
+        if done < self._before:
+            self._started, self._base = self._updated, 0
+        self._updated, self._before = now, done
+        if now - self._last < EVERY_S and done < total:
             return
-        last = now
-        rate = done / max(now - started, 1e-9)
+        self._last = now
+        rate = max(done - self._base, 0) / max(now - self._started, 1e-9)
         eta = (total - done) / rate if rate else None
         line = {
-            "stage": label,
-            "unit": unit,
+            "stage": self._label,
+            "unit": self._unit,
             "done": done,
             "total": total,
             "rate_per_s": round(rate, 2),
             "eta_s": None if eta is None else round(eta, 1),
+            **self._inside(),
         }
         print(json.dumps(line), file=sys.stderr, flush=True)
 
-    return update
+    def _inside(self) -> dict[str, Any]:
+        if self._vitals is None:
+            return {}
+        seconds = {name: round(took, 3) for name, took in self._vitals.stage_seconds.items()}
+        return {"stages_s": seconds, "queues": self._vitals.waiting}
 
 
 @contextmanager

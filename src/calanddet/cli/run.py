@@ -19,7 +19,10 @@ def run(
         list[str], typer.Argument(help="Rasters, pictures, folders, globs, videos, streams.", metavar="INPUT...")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")],
-    engine: Annotated[str, typer.Option(help="auto, tensorrt, rtx, cuda, cpu, openvino, ...")] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(help="auto: the fastest here, see `calanddet doctor`; or tensorrt, rtx, cuda, cpu, openvino, ..."),
+    ] = "auto",
     batch: Annotated[int, typer.Option(help="Tiles in a batch.")] = 8,
     threads: Annotated[int, typer.Option(help="CPU threads for inference; 0 takes every core.")] = 0,
     overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles share.")] = 56,
@@ -30,6 +33,9 @@ def run(
     min_area: Annotated[
         float, typer.Option(help="Polygons smaller than this are left out: m2, or pixels without a CRS.")
     ] = 0.0,
+    kml_each: Annotated[
+        bool, typer.Option("--kml-each", help="Also one KML file a polygon, for ground stations that import only one.")
+    ] = False,
     bands: Annotated[str | None, typer.Option(help="Band numbers to read as red, green, blue, such as 3,2,1.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace maps of another run.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start again, whatever an unfinished run has mapped.")] = False,
@@ -92,6 +98,7 @@ def run(
             ground_sigma_m=ground_error,
         ),
         every_s=every,
+        kml_each=kml_each,
     )
     if partial:
         _print(map_partial(inputs, out), as_json=as_json)
