@@ -8,10 +8,11 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 PYTEST ?=
+BENCH ?= --no-compile
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 BUILD := pyproject.toml CMakeLists.txt $(wildcard runtime/native/*.cpp)
 
-.PHONY: demo test test-gpu rtx lint type bench format clean
+.PHONY: demo test test-gpu rtx lint type bench bench-full format clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/calanddet demo -o out/demo --overwrite
@@ -36,9 +37,17 @@ type: $(VENV)/.dev
 	$(VENV)/bin/mypy
 	MYPYPATH=src:tests $(VENV)/bin/mypy tests
 
+# Under ten minutes; BENCH='--no-compile --image PATH' takes one's own imagery.
 bench: $(VENV)/.dev
+	$(VENV)/bin/python -m calanddet.benchmarks.suite --prepare $(BENCH)
+	$(VENV)/bin/python -m calanddet.benchmarks.suite $(BENCH)
+
+# As long as it takes: torch.compile, whole scenes, and the parts by themselves.
+bench-full: $(VENV)/.dev
+	$(VENV)/bin/python -m calanddet.benchmarks.suite --full
 	$(VENV)/bin/python -m calanddet.benchmarks.stitching
 	$(VENV)/bin/python -m calanddet.benchmarks.stream
+	$(VENV)/bin/python -m calanddet.benchmarks.training
 
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .
