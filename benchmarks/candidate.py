@@ -10,7 +10,11 @@ from calanddet.runtime.engines.opening import EngineOptions, open_engine
 from calanddet.runtime.engines.protocol import Engine
 from calanddet.runtime.errors import OptionError
 
-__all__ = ["Candidate", "DeviceTimed", "ModelCandidate", "candidates"]
+__all__ = ["PLAIN", "Candidate", "DeviceTimed", "ModelCandidate", "candidates"]
+
+
+PLAIN = "plain"
+"""What a model that `torch.onnx.export` wrote calls itself: shapes that the tracer lost make its work uncountable."""
 
 
 class Candidate(Protocol):

@@ -31,7 +31,7 @@ __all__ = [
 SCHEMA = "calanddet-benchmark"
 VERSION = 1
 
-KINDS = ("latency", "closed", "open", "sustained", "mapping")
+KINDS = ("latency", "closed", "open", "sustained", "mapping", "operators")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ class CaseRecord:
     """One thing that was measured of a candidate.
 
     kind: latency (seconds of a batch, a list a round), closed or sustained (tiles/s, a window each), open (seconds of
-    a tile from its arrival), mapping (seconds of a whole image). samples: always a list of lists; unit: "s" or
+    a tile from its arrival), mapping (seconds of a whole image), operators (seconds of a batch under a profiler, with
+    those of every node by operator as stages). samples: always a list of lists; unit: "s" or
     "tiles/s". seconds, tiles, pixels: what was done in all (pixels: of image that was mapped, without overlaps).
     stages: seconds of each entry, by stage; they overlap. readings: [seconds from the start, value] by quantity.
     peaks: the largest reading of memory, watts and heat meanwhile.

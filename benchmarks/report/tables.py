@@ -93,6 +93,7 @@ def _what(case: CaseRecord) -> str:
     if case.kind == "open":
         return f"tile at {case.settings['rate']:.3g} tiles/s, batch {case.batch}"
     words = {"latency": "batch", "closed": "closed loop, batch", "sustained": f"{case.seconds:.0f} s, batch"}
+    words["operators"] = "profiled batch"
     return f"{words[case.kind]} {case.batch}"
 
 

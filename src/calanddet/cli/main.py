@@ -7,24 +7,33 @@ from typing import Annotated
 import typer
 
 from calanddet import __version__
+from calanddet.cli.bench import bench
+from calanddet.cli.build import build
+from calanddet.cli.calibrate import calibrate
 from calanddet.cli.demo import demo
 from calanddet.cli.doctor import doctor
+from calanddet.cli.evaluate import evaluate
+from calanddet.cli.explain import explain
 from calanddet.cli.export import export
+from calanddet.cli.groups import InOrder
 from calanddet.cli.outcome import reported
 from calanddet.cli.run import run
 from calanddet.cli.synth import synth
 from calanddet.cli.train import train
+from calanddet.cli.verify import verify
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
+    cls=InOrder,
     help="Landslide maps from drone and satellite imagery, with CALandDet, on any machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, run, export, train, synth, doctor):
+for command in (demo, run, export, calibrate, build, verify, evaluate, train, synth, explain, doctor):
     app.command()(reported(command))
+app.add_typer(bench, name="bench")
 
 
 def _show_version(wanted: bool) -> None:

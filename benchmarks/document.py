@@ -1,0 +1,179 @@
+"""docs/benchmarks.md, made of the records in benchmarks/records: `python -m calanddet.benchmarks.document`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import calanddet
+from calanddet.benchmarks.candidate import PLAIN
+from calanddet.benchmarks.quantiles import Interval
+from calanddet.benchmarks.ratios import paired_ratio
+from calanddet.benchmarks.record import CandidateRecord, CaseRecord, LimitRecord, Record, read_record
+from calanddet.benchmarks.report.svg import told
+from calanddet.benchmarks.summary import summarize
+from calanddet.runtime.replace import replaced
+
+__all__ = ["DOCUMENT", "RECORDS", "document", "repository_records", "write_document"]
+
+ROOT = Path(calanddet.__file__).resolve().parents[2]
+RECORDS = ROOT / "benchmarks" / "records"
+DOCUMENT = ROOT / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Made by `python -m calanddet.benchmarks.document` from the records in `benchmarks/records/`, which `make bench` writes;
+nothing here is typed. How it is measured, and why so: [design/benchmarks.md](design/benchmarks.md).
+
+"Ours" is the published network (35 M parameters) as `calanddet export` and `calanddet calibrate --target cpu` write it.
+There are no published weights, so it carries what the shipped edge network has learnt (`benchmarks/widen.py`): its cost
+is that of the published network, and its masks are not noise. All ways in FP32 run the same weights.
+"""
+WAYS = """Time of a batch, side by side in rounds of random order, and its ratio to the first row, round by round, with
+95 % intervals: above 1 is slower. Share: of the rate of a large matrix product of the same type in the same run.
+Mask IoU: with the first row, on tiles of made scenes.
+"""
+MAPS = """`run` reads, blends and writes everything, polygons included; the authors'-style loop (plain PyTorch, patches
+of 2,688 pixels, tiles that share half, one stage after the other) writes a mask. Same image, weights and rounds.
+"""
+OPERATORS = "Share of the time of all operators, by ONNX Runtime's profiler. Those below 2 % are left out.\n"
+LEAST = 0.02
+NONE = "–"
+
+
+def repository_records(folder: Path = RECORDS) -> list[Record]:
+    """All of them, by file name. Raises InputError for one that cannot be read."""
+    return [read_record(path) for path in sorted(folder.glob("*.json"))]
+
+
+def document(records: Sequence[Record]) -> str:
+    """The page: equal records, equal text."""
+    parts = [HEAD]
+    if not records:
+        parts.append("No record has been made yet.\n")
+    for record in records:
+        parts += _machine(record)
+    return "\n".join(parts)
+
+
+def write_document(path: Path = DOCUMENT, folder: Path = RECORDS) -> None:
+    """Make the page anew. Raises OutputError where it cannot be written, InputError for a bad record."""
+    text = document(repository_records(folder))
+    with replaced(path) as partial:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+
+
+def _machine(record: Record) -> list[str]:
+    hardware, software = record.machine.hardware, record.machine.software
+    cores = f", {hardware['cores']} cores" if "cores" in hardware else ""
+    memory = f", {hardware['memory']}" if "memory" in hardware else ""
+    names = ("onnxruntime", "openvino", "torch", "tensorrt", "driver", "python")
+    packages = ", ".join(f"{name} {software[name]}" for name in names if software.get(name))
+    state = "" if record.complete else " The run was stopped before its end."
+    said = (
+        f"Measured {record.started[:10]} in {record.seconds / 60:.1f} minutes, commit {record.commit[:10]}: {packages}."
+    )
+    parts = [f"## {record.machine.name}{cores}{memory}\n", said + state + "\n"]
+    parts += [f"Note: {note}.\n" for note in record.notes]
+    limits = [f"- {limit.name}: {_limit(limit)}" for limit in record.limits]
+    parts.append("What the machine does at most:\n\n" + "\n".join(limits) + "\n")
+    sections = (("The same weights, every way", WAYS, _ways(record)), ("Whole images", MAPS, _maps(record)))
+    for title, words, table in (*sections, ("Where the time goes", OPERATORS, _operators(record))):
+        if table:
+            parts.append(f"### {title}\n\n{words}\n{table}")
+    return parts
+
+
+def _limit(limit: LimitRecord) -> str:
+    if limit.flop_per_s is not None:
+        return f"{told(limit.flop_per_s / 1e9)} G operations/s"
+    return f"{told((limit.bytes_per_s or 0.0) / 1e9)} GB/s"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    lines = [list(heads), ["---"] * len(heads), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _ways(record: Record) -> str:
+    cases = {case.candidate: case for case in record.cases if case.kind == "latency"}
+    closed = {case.candidate: case for case in record.cases if case.kind == "closed"}
+    first = cases.get(record.candidates[0].name) if record.candidates else None
+    rows = []
+    for one in record.candidates:
+        case = cases.get(one.name)
+        if case is None or not case.flat:
+            rows.append([one.name, one.problem or "not measured", *[NONE] * 5])
+            continue
+        figures = summarize(record, case)
+        middle = NONE if figures is None else _interval(figures.quantiles["p50"], 1e3 / case.batch)
+        ratio = NONE if first is None or case is first else _interval(paired_ratio(first.samples, case.samples), 1.0)
+        rate = summarize(record, closed[one.name]) if one.name in closed else None
+        speed = None if rate is None or rate.rate is None else rate.rate.value
+        same = one.accuracy.get("reference", {}).get("mask_iou")
+        agreed = NONE if same is None else f"{same:.4f}"
+        rows.append([one.name, one.engine, middle, _told(speed), ratio, _share(record, one, speed), agreed])
+    return _table(
+        ["way", "engine", "ms a tile, p50", "tiles/s, closed loop", "time, to the first", "share of limit", "mask IoU"],
+        rows,
+    )
+
+
+def _share(record: Record, one: CandidateRecord, rate: float | None) -> str:
+    """Arithmetic a second over the most of its type; peers whose own cannot be counted do that of the first."""
+    uncountable = one.file == "" or one.model == PLAIN
+    flop = record.candidates[0].flop_per_tile if uncountable else one.flop_per_tile
+    words = {"int8": "int8", "fp16": "float16"}.get(one.precision, "float32")
+    peaks = [limit.flop_per_s for limit in record.limits if words in limit.name and limit.device == one.device]
+    peak = max(filter(None, peaks), default=None)
+    if flop is None or rate is None or peak is None:
+        return NONE
+    return f"{100 * flop * rate / peak:.0f} %"
+
+
+def _maps(record: Record) -> str:
+    cases = [case for case in record.cases if case.kind == "mapping"]
+    first = next((case for case in cases if case.settings.get("form") == "authors"), None)
+    rows = []
+    for case in cases:
+        size = f"{case.settings['rows']} x {case.settings['cols']}"
+        middle = _told(median(case.flat) if case.flat else None)
+        tiles = f"{case.tiles / len(case.flat):.0f}" if case.flat else NONE
+        faster = _faster(first, case)
+        same = case.settings.get("mask_iou")
+        way = "authors'-style loop" if case is first else "`run`"
+        agreed = NONE if same is None else f"{same:.4f}"
+        rows.append([f"{way}: {case.candidate}", size, tiles, str(len(case.flat)), middle, faster, agreed])
+    return _table(["way", "image", "tiles", "rounds", "seconds", "times as fast", "mask IoU with the first"], rows)
+
+
+def _faster(first: CaseRecord | None, case: CaseRecord) -> str:
+    if first is None or case is first or not first.flat or not case.flat:
+        return NONE
+    return _interval(paired_ratio(case.samples, first.samples), 1.0)
+
+
+def _operators(record: Record) -> str:
+    cases = [case for case in record.cases if case.kind == "operators" and case.stages]
+    totals = [{name: sum(seconds) for name, seconds in case.stages.items()} for case in cases]
+    names = sorted({name for total in totals for name in total}, key=lambda n: -sum(t.get(n, 0.0) for t in totals))
+    rows = []
+    for name in names:
+        shares = [total.get(name, 0.0) / sum(total.values()) for total in totals]
+        if max(shares) >= LEAST:
+            rows.append([name, *(f"{100 * share:.1f} %" for share in shares)])
+    return _table(["operator", *(case.candidate for case in cases)], rows)
+
+
+def _interval(interval: Interval, scale: float) -> str:
+    middle = told(interval.value * scale)
+    return f"{middle} [{told(interval.low * scale)}, {told(interval.high * scale)}]" if interval.known else middle
+
+
+def _told(value: float | None) -> str:
+    return NONE if value is None else told(value)
+
+
+if __name__ == "__main__":
+    write_document()
