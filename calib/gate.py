@@ -114,18 +114,19 @@ def judge(
     *,
     evidence: Evidence,
     engine: EngineOptions = EngineOptions(name="cpu"),
+    timing: bool = True,
     progress: Progress | None = None,
 ) -> Evidence:
     """`evidence` with the groups and the speed of two files, each through the tiling and blending of `run`.
 
-    The speed is that of ONNX Runtime on this CPU, and taken where the candidate is made for it.
+    The speed is that of ONNX Runtime on this CPU, and taken where the candidate is made for it, unless `timing` is off.
     Raises InputError for images that cannot be read, ModelError or EngineError where a model cannot run.
     """
     with closing(open_engine(reference, engine)) as one, closing(open_engine(candidate, engine)) as other:
         together = Samples(partial(part.__getitem__, number) for part in samples for number in range(len(part)))
         unlabelled = frozenset() if evidence.labelled else frozenset((HELD_OUT,))
         found = compare(Model(one), Model(other), together, unlabelled=unlabelled, progress=progress)
-        timed = other.spec.calibration.get("target") == "cpu"
+        timed = timing and other.spec.calibration.get("target") == "cpu"
         speed = time_side_by_side(one, other) if timed else None
     return replace(evidence, groups=found.by_source, speed=speed)
 

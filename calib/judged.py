@@ -56,7 +56,8 @@ class GatePlan:
     masks: folder with a mask for each image, by stem; judge: folder with image/ and mask/ that is judged on instead of
     a part of the images; tiles: about so many of the images are judged; searching: whether mixed precision is looked
     for where everything in INT8 falls short; probe: tiles of each source that sensitivity and search look at;
-    table: whether the whole sensitivity table is wanted. Raises OptionError for numbers out of their range.
+    table: whether the whole sensitivity table is wanted; timing: whether the speed is measured, without which equal
+    arguments give equal files. Raises OptionError for numbers out of their range.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -66,6 +67,7 @@ class GatePlan:
     searching: bool = True
     probe: int = 24
     table: bool = False
+    timing: bool = True
 
     def __post_init__(self) -> None:
         if self.tiles < 1 or self.probe < 1:
@@ -121,7 +123,15 @@ def calibrate_judged(
         candidate.write_bytes(quantized.to_bytes())
         engine = EngineOptions(name="cpu", batch=4, threads=options.threads)
         samples = [scenes(), parts.judged]
-        evidence = judge(source.path, candidate, samples, evidence=evidence, engine=engine, progress=progress)
+        evidence = judge(
+            source.path,
+            candidate,
+            samples,
+            evidence=evidence,
+            engine=engine,
+            timing=plan.timing,
+            progress=progress,
+        )
     return Judged(with_evidence(quantized, evidence), evidence, table)
 
 

@@ -129,7 +129,9 @@ def draw_sensitivity(found: Sensitivity) -> Bytes:
         ("only this block in INT8: SNR at the logits, dB", _ALONE, [_finite(one.alone.snr) for one in found.blocks]),
         ("gain when it stays in float, dB", _LEFT_OUT, [_finite(one.left_out.snr) - base for one in found.blocks]),
     ]
-    _write(canvas, f"all {rows} blocks in INT8: {base:.1f} dB, IoU down by {found.everything.iou_drop:.4f}", (10, 22))
+    _write(
+        canvas, f"all {rows} blocks in INT8: {base:.1f} dB, IoU changes by {-found.everything.iou_drop:+.4f}", (10, 22)
+    )
     for place, (title, colour, values) in enumerate(columns):
         left = _LABEL + place * (_BAR + _GAP)
         _write(canvas, title, (left, 46))
@@ -139,7 +141,7 @@ def draw_sensitivity(found: Sensitivity) -> Bytes:
             cv2.rectangle(canvas, (left, line + 3), (left + _BAR, line + _ROW - 4), _FAINT, cv2.FILLED)
             end = left + round(_BAR * max(0.0, value) / top)
             cv2.rectangle(canvas, (left, line + 3), (end, line + _ROW - 4), colour, cv2.FILLED)
-            _write(canvas, f"{value:.1f}", (left + _BAR + 6, line + 14))
+            _write(canvas, f"{value:.1f}".replace("-0.0", "0.0"), (left + _BAR + 6, line + 14))
             if not place:
                 _write(canvas, one.block, (_LABEL - 12 - text_width(one.block, _SCALE), line + 14))
     return canvas

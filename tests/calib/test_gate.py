@@ -105,6 +105,17 @@ def test_the_evidence_is_in_the_metadata(folder: Path, tmp_path: Path) -> None:
     assert judged.quantized.calibration.sample.images == 3, "one of four pictures is kept back"
 
 
+def test_without_timing_equal_calls_give_equal_bytes(folder: Path) -> None:
+    plan = GatePlan(LOOSE, tiles=4, searching=False, timing=False)
+    options = replace(QUICK, target="cpu", least_inner=48)
+    one, other = (
+        calibrate_judged(folder / "odd.onnx", [folder / "image"], options=options, plan=plan).quantized.to_bytes()
+        for _ in range(2)
+    )
+    assert one == other
+    assert b'"gate"' in one
+
+
 def test_a_black_calibration_of_the_shipped_model_is_caught(folder: Path) -> None:
     plan = GatePlan(tiles=4, searching=False)
     model = resolve_model(SHIPPED[0])

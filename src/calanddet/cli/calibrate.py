@@ -70,6 +70,9 @@ def calibrate(
     search: Annotated[
         bool, typer.Option(help="Where INT8 falls by more: look for the fewest blocks that have to stay in float.")
     ] = True,
+    timing: Annotated[
+        bool, typer.Option(help="Put the measured speed into the file; without it, equal calls give equal bytes.")
+    ] = True,
     sensitivity: Annotated[
         Path | None, typer.Option(help="Write what each block spoils to this CSV file, and a picture beside it.")
     ] = None,
@@ -116,6 +119,7 @@ def calibrate(
         tiles=judge_tiles,
         searching=search,
         table=sensitivity is not None,
+        timing=timing,
     )
     judged = calibrate_judged(
         resolve_model(model),

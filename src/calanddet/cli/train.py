@@ -13,6 +13,7 @@ import typer
 
 from calanddet.cli.outcome import INTERRUPTED, notices
 from calanddet.cli.progress import ProgressKind, shown
+from calanddet.cli.qat import gentle, read_calibration, rounding_inputs, write_int8
 from calanddet.cli.table import print_table
 from calanddet.runtime.errors import InputError, MissingDependency, OptionError
 
@@ -47,6 +48,10 @@ def train(
     scenes: Annotated[float | None, typer.Option(help="Share of made scenes in every batch.")] = None,
     init: Annotated[Path | None, typer.Option(help="Checkpoint to start from: whatever fits by name.")] = None,
     teacher: Annotated[Path | None, typer.Option(help="CALandDet checkpoint to distil from, of any width.")] = None,
+    qat: Annotated[
+        Path | None,
+        typer.Option(help="INT8 file of `calibrate`: fine-tune --init for its scales, and write RUN/int8.onnx."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Equal seeds, equal runs; 0 by default.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
     threads: Annotated[
@@ -68,6 +73,9 @@ def train(
     _need_torch()
     pairs = {split: _pairs(data, split) for split in ("train", "val")}
     base = _base(recipe, images=len(pairs["train"]), batch=batch, pretrained=init is not None)
+    calibration = None if qat is None else read_calibration(qat, init=init)
+    if calibration is not None:
+        steps, lr = gentle(base, steps=steps, epochs=epochs, lr=lr)
     length = _steps(base, steps, epochs, images=len(pairs["train"]))
     chosen = _changed(base, {"steps": length, "lr": lr, "seed": seed, "threads": threads})
     chosen = chosen if scenes is None else replace(chosen, scenes=(scenes, scenes))
@@ -86,7 +94,10 @@ def train(
         _transfer(trainer, init)
     if teacher is not None:
         _teach(trainer, teacher)
-    _run(trainer, pairs, progress)
+    with rounding_inputs(trainer, calibration):
+        _run(trainer, pairs, progress)
+    if calibration is not None:
+        print(f"INT8 model: {write_int8(trainer, calibration, data / 'val', progress)}", file=sys.stderr)
     _print(trainer, as_json=as_json)
 
 
