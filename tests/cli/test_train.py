@@ -15,6 +15,7 @@ import torch
 from typer import Typer
 from typer.testing import CliRunner, Result
 
+import calanddet.model
 from calanddet.cli.train import train
 from calanddet.model.checkpoint import load_checkpoint, save_checkpoint
 from calanddet.model.network import TINY, CALandDet
@@ -230,6 +231,7 @@ def test_it_refuses_what_it_cannot_do(data: Path, tmp_path: Path, words: Any, er
 
 
 def test_without_torch_it_says_what_to_install(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calanddet, "model", calanddet.model)  # importing it again puts another in its place
     for name in [name for name in sys.modules if name.startswith("calanddet.model")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -157,7 +157,7 @@ class Moody(ArraySource):
 def test_reads_are_repeated_and_waits_are_told(caplog: pytest.LogCaptureFixture) -> None:
     source, forgotten = Moody({1, 2, 3, 5}), []
     patient = PatientSource(lambda: source, afresh=lambda: forgotten.append(source.reads), waits_s=AT_ONCE)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="calanddet"):
         first = patient.read(Window(0, 0, 20, 30))
     np.testing.assert_array_equal(first.rgb, random_rgb(1, 60, 70)[:20, :30])
     assert caplog.text.count("failed; again in") == 3
