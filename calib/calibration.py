@@ -42,6 +42,7 @@ __all__ = [
     "calibrate",
     "choose_linears",
     "measure",
+    "measure_once",
     "quantize",
     "watch",
 ]
@@ -120,13 +121,29 @@ def calibrate(
     source = load_model(model)
     choose_linears(source, options, exclude)  # a wrong name or a wrong file is told before the work
     found = find_images(images)
-    key = _key(source, found, options)
+    measured = measure_once(source, found, options=options, cache=cache, progress=progress)
+    return quantize(source, measured, options=options, exclude=exclude)
+
+
+def measure_once(
+    source: SourceModel,
+    images: Images,
+    *,
+    options: CalibrationOptions = DEFAULTS,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Measured:
+    """What `measure` gives, from the file `cache` where it fits, else measured and put there.
+
+    Raises what `measure` raises, InputError for a cache of another measurement, OutputError where it cannot be written.
+    """
+    key = _key(source, images, options)
     measured = None if cache is None else read_cache(cache, key)
     if measured is None:
-        measured = measure(source, found, options=options, progress=progress)
+        measured = measure(source, images, options=options, progress=progress)
         if cache is not None:
             write_cache(cache, key, measured)
-    return quantize(source, measured, options=options, exclude=exclude)
+    return measured
 
 
 def measure(

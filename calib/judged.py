@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from calanddet.calib.cache import CacheKey, read_cache, write_cache
-from calanddet.calib.calibration import DEFAULTS, CalibrationOptions, Quantized, choose_linears, measure, quantize
+from calanddet.calib.calibration import DEFAULTS, CalibrationOptions, Quantized, choose_linears, measure_once, quantize
 from calanddet.calib.gate import Evidence, Limits, judge, with_evidence
 from calanddet.calib.heldout import (
     Region,
@@ -25,9 +24,8 @@ from calanddet.calib.heldout import (
     split,
 )
 from calanddet.calib.images import Images, find_images
-from calanddet.calib.model_file import SourceModel, load_model
+from calanddet.calib.model_file import load_model
 from calanddet.calib.probe import Probe, cut_tiles
-from calanddet.calib.record import Measured
 from calanddet.calib.sampler import Progress
 from calanddet.calib.search import search
 from calanddet.calib.sensitivity import Sensitivity, sensitivity
@@ -102,7 +100,7 @@ def calibrate_judged(
     choose_linears(source, options, exclude)  # a wrong name or a wrong file is told before the work
     parts = _parts(find_images(images), source.spec.tile, options, plan)
     with stages("calibrating", "tiles") as progress:
-        measured = _measured(source, parts.calibration, options, cache, progress)
+        measured = measure_once(source, parts.calibration, options=options, cache=cache, progress=progress)
     kept, table = exclude, None
     if plan.searching or plan.table:
         tiles = cut_tiles([*scenes(PROBE_SCENES), *parts.probed], source.spec.tile, most=plan.probe)
@@ -174,25 +172,3 @@ def _parts(images: Images, tile: int, options: CalibrationOptions, plan: GatePla
         ]
         probed = region_samples(choose_regions(used, tile, 9 * plan.probe, seed=options.seed + 1), masks)
     return _Parts(halves.calibration, probed, region_samples(regions, masks), labelled=bool(masks))
-
-
-def _measured(
-    source: SourceModel, images: Images, options: CalibrationOptions, cache: Path | None, progress: Progress
-) -> Measured:
-    """From the cache where it fits, else measured and put there."""
-    if cache is None:
-        return measure(source, images, options=options, progress=progress)
-    key = CacheKey(
-        model_sha256=source.sha256,
-        images=images.fingerprint,
-        tiles=options.tiles,
-        seed=options.seed,
-        target=options.target,
-        method=options.method,
-        smoothing=options.smoothing,
-    )
-    measured = read_cache(cache, key)
-    if measured is None:
-        measured = measure(source, images, options=options, progress=progress)
-        write_cache(cache, key, measured)
-    return measured

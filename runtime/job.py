@@ -201,24 +201,13 @@ class Job:
 
     def _report(self, stats: StreamStats, summary: MapSummary, journal: Journal, work: WorkDir) -> RunReport:
         info = self.source.info
-        crs, seconds = info.georeference.crs, journal.seconds
+        seconds = journal.seconds
         return RunReport(
             fingerprint=self.fingerprint,
             started=journal.record.started,
             seconds=round(seconds, 3),
             resumed=journal.record.resumed,
-            inputs=[
-                InputRecord(
-                    path=info.path,
-                    width=info.shape[1],
-                    height=info.shape[0],
-                    valid_pixels=self.valid_pixels,
-                    bands=info.bands,
-                    dtype=info.dtype,
-                    crs=None if crs is None else crs.to_string(),
-                    gsd_m=info.gsd_m,
-                )
-            ],
+            inputs=[InputRecord.of(info, self.valid_pixels)],
             model=self._model_record(),
             engine=self._engine_record(),
             tiles=TileRecord(len(self.grid), stats.tiles, stats.skipped, stats.tiles_with_presence),

@@ -120,25 +120,13 @@ def _faded(picture: Pixels, mapped: float) -> Pixels:
 
 def _report(source: Source, record: Record, summary: MapSummary, valid: int, work: WorkDir) -> RunReport:
     info, about, place = source.info, record.about, record.restart
-    crs = info.georeference.crs
     return RunReport(
         fingerprint=f"{record.fingerprint}, {record.kept.rows} rows",
         started=record.started,
         seconds=round(record.seconds, 3),
         resumed=record.resumed,
         finished_rows=record.kept.rows,
-        inputs=[
-            InputRecord(
-                path=info.path,
-                width=info.shape[1],
-                height=info.shape[0],
-                valid_pixels=valid,
-                bands=info.bands,
-                dtype=info.dtype,
-                crs=None if crs is None else crs.to_string(),
-                gsd_m=info.gsd_m,
-            )
-        ],
+        inputs=[InputRecord.of(info, valid)],
         model=ModelRecord(**about["model"]),
         engine=EngineRecord(**about["engine"]),
         tiles=TileRecord(about["tiles"], place.tiles, place.skipped, place.tiles_with_presence),

@@ -1,5 +1,6 @@
 """What everything that is given back once has in common."""
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ __all__ = ["Owner"]
 Own = TypeVar("Own", bound="Owner")
 
 
-class Owner:
+class Owner(ABC):
     """Holds one handle of the driver; a context manager whose `close` is idempotent."""
 
     def __init__(self, driver: Driver, handle: int) -> None:
@@ -25,8 +26,9 @@ class Owner:
             raise EngineError(f"this {type(self).__name__} is closed")
         return self._handle
 
+    @abstractmethod
     def _give_back(self) -> None:
-        raise NotImplementedError
+        """Hand the handle to the call of the driver that ends it."""
 
     def close(self) -> None:
         """Give it back to the driver; idempotent."""

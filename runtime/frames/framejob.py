@@ -233,25 +233,13 @@ class FrameJob:
         frames, told = self._frames.account()
         places, why = self._flight.account()
         notes = (*job.notes, *told, *why)
-        crs = info.georeference.crs
         gsd = info.gsd_m if layers.placed else None
         total = len(job.grid) * count.frames
         report = RunReport(
             fingerprint=job.fingerprint,
             started=record.started,
             seconds=round(seconds, 3),
-            inputs=[
-                InputRecord(
-                    path=info.path,
-                    width=info.shape[1],
-                    height=info.shape[0],
-                    valid_pixels=count.valid,
-                    bands=info.bands,
-                    dtype=info.dtype,
-                    crs=None if crs is None else crs.to_string(),
-                    gsd_m=gsd,
-                )
-            ],
+            inputs=[replace(InputRecord.of(info, count.valid), gsd_m=gsd)],
             model=ModelRecord(**record.about["model"]),
             engine=EngineRecord(**record.about["engine"]),
             tiles=TileRecord(total, count.tiles, total - count.tiles, count.presence),

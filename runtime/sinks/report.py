@@ -8,6 +8,7 @@ from typing import Any
 
 from calanddet.runtime.sinks.failures import writing
 from calanddet.runtime.sinks.totals import LandslideTotals
+from calanddet.runtime.sources.protocol import SourceInfo
 
 __all__ = [
     "EngineRecord",
@@ -39,6 +40,21 @@ class InputRecord:
     dtype: str
     crs: str | None = None
     gsd_m: float | None = None
+
+    @classmethod
+    def of(cls, info: SourceInfo, valid_pixels: int) -> "InputRecord":
+        """What a source says of itself, with the pixels that were found to hold an image."""
+        crs = info.georeference.crs
+        return cls(
+            path=info.path,
+            width=info.shape[1],
+            height=info.shape[0],
+            valid_pixels=valid_pixels,
+            bands=info.bands,
+            dtype=info.dtype,
+            crs=None if crs is None else crs.to_string(),
+            gsd_m=info.gsd_m,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from calanddet.runtime.sinks.geojson import GeoJsonSink
 from calanddet.runtime.sinks.kml import KmlSink
 from helpers.maps import UTM, blobs, landslides_of, random_map
 from helpers.rasters import write
+from helpers.vector import fill
 
 NS = "{http://www.opengis.net/kml/2.2}"
 ABOUT = {"model_sha256": "ab" * 32, "more": 'a "quoted" <name> & more'}
@@ -48,15 +49,7 @@ ORDER = {
 
 def written(path: Path, found: Landslides | None, place: Georeference = UTM, *, chunks: int = 1) -> Path:
     sink = (KmlSink if path.suffix == ".kml" else GeoJsonSink)(path, Locator(place, SIZE), ABOUT)
-    if found is not None:
-        which = np.arange(len(found)) * chunks // max(len(found), 1)
-        first = 1
-        for n in range(chunks):
-            part = found._take(which == n)
-            sink.write(part, first)
-            first += len(part)
-    sink.finish()
-    sink.close()
+    fill(sink, found, chunks=chunks)
     return path
 
 

@@ -22,6 +22,7 @@ from calanddet.runtime.sinks.coordinates import closed, counter_clockwise, decim
 from calanddet.runtime.sinks.geojson import GeoJsonSink
 from calanddet.runtime.sinks.geopackage import GeoPackageSink
 from helpers.maps import UTM, blobs, landslides_of, outlines_of, polygons_of, random_map
+from helpers.vector import fill
 
 ABOUT = {"model_sha256": "ab" * 32, "precision": "int8"}
 SIZE = (23, 31)
@@ -33,15 +34,7 @@ def written(path: Path, found: Landslides | None, georeference: Georeference = U
     """A file of either kind, by its suffix, written in `chunks` groups."""
     kind = GeoJsonSink if path.suffix == ".geojson" else GeoPackageSink
     sink = kind(path, Locator(georeference, SIZE), ABOUT)
-    if found is not None:
-        which = np.arange(len(found)) * chunks // max(len(found), 1)
-        first = 1
-        for n in range(chunks):
-            part = found._take(which == n)
-            sink.write(part, first)
-            first += len(part)
-    sink.finish()
-    sink.close()
+    fill(sink, found, chunks=chunks)
     return path
 
 
