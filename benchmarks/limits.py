@@ -7,7 +7,7 @@ import numpy as np
 from calanddet.benchmarks.clock import Clock
 from calanddet.benchmarks.record import LimitRecord
 
-__all__ = ["best_of", "processor_limits"]
+__all__ = ["best_of", "best_seconds", "processor_limits"]
 
 SIDE = 2048
 MOVED = 64 * 2**20
@@ -22,8 +22,8 @@ def processor_limits(clock: Clock, *, side: int = SIDE, moved: int = MOVED) -> l
     out = np.empty_like(left)
     source = np.ones(moved, np.uint8)
     target = np.zeros(moved, np.uint8)
-    product = _best(lambda: np.matmul(left, right, out=out), clock)
-    copy = _best(lambda: np.copyto(target, source), clock)
+    product = best_seconds(lambda: np.matmul(left, right, out=out), clock)
+    copy = best_seconds(lambda: np.copyto(target, source), clock)
     return [
         LimitRecord(f"NumPy matrix product {side}, float32", "CPU", flop_per_s=2 * side**3 / product),
         LimitRecord(f"NumPy copy of {moved >> 20} MiB", "CPU", bytes_per_s=2 * moved / copy),
@@ -37,7 +37,8 @@ def best_of(first: Sequence[LimitRecord], second: Sequence[LimitRecord]) -> list
     ]
 
 
-def _best(work: Callable[[], object], clock: Clock) -> float:
+def best_seconds(work: Callable[[], object], clock: Clock) -> float:
+    """Seconds of the fastest of ROUNDS calls, above 0."""
     seconds = []
     for _ in range(ROUNDS):
         before = clock.now()

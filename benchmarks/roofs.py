@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from torch import Tensor
 
 from calanddet.benchmarks.clock import Clock
+from calanddet.benchmarks.limits import best_seconds
 from calanddet.benchmarks.record import LimitRecord
 from calanddet.runtime.engines.ort import usable_cores
 
@@ -17,7 +18,6 @@ __all__ = ["gpu_roofs", "int8_roof"]
 SIDE = 2048
 GPU_SIDE = 8192
 MOVED = 2**28
-ROUNDS = 5
 
 
 def int8_roof(clock: Clock, *, side: int = SIDE) -> LimitRecord:
@@ -34,7 +34,7 @@ def int8_roof(clock: Clock, *, side: int = SIDE) -> LimitRecord:
     options.intra_op_num_threads = usable_cores()
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     fed = {"a": random.integers(0, 256, (side, side), np.uint8)}
-    seconds = _best(lambda: session.run(None, fed), clock)
+    seconds = best_seconds(lambda: session.run(None, fed), clock)
     return LimitRecord(f"ONNX Runtime matrix product {side}, int8", "CPU", flop_per_s=2 * side**3 / seconds)
 
 
@@ -58,13 +58,15 @@ def gpu_roofs(clock: Clock, *, device: str = "cuda", side: int = GPU_SIDE, moved
         product()  # the first chooses a kernel
         limits.append(
             LimitRecord(
-                f"PyTorch matrix product {side}, {called}", name, flop_per_s=2 * side**3 / _best(product, clock)
+                f"PyTorch matrix product {side}, {called}", name, flop_per_s=2 * side**3 / best_seconds(product, clock)
             )
         )
     source, target = (torch.zeros(moved, dtype=torch.uint8, device=device) for _ in range(2))
     copy = finished(lambda: target.copy_(source))
     copy()
-    limits.append(LimitRecord(f"PyTorch copy of {moved >> 20} MiB", name, bytes_per_s=2 * moved / _best(copy, clock)))
+    limits.append(
+        LimitRecord(f"PyTorch copy of {moved >> 20} MiB", name, bytes_per_s=2 * moved / best_seconds(copy, clock))
+    )
     return limits
 
 
@@ -74,12 +76,3 @@ def _product(dtype: torch.dtype, device: str, side: int) -> Callable[[], Tensor]
         return lambda: torch._int_mm(left, right)
     a, b = (torch.ones(side, side, device=device).to(dtype) for _ in range(2))
     return lambda: a @ b
-
-
-def _best(work: Callable[[], object], clock: Clock) -> float:
-    seconds = []
-    for _ in range(ROUNDS):
-        before = clock.now()
-        work()
-        seconds.append(clock.now() - before)
-    return max(min(seconds), 1e-9)

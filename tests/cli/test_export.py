@@ -9,10 +9,9 @@ from typer.testing import CliRunner, Result
 
 from calanddet.cli.export import export
 from calanddet.cli.outcome import reported
-from calanddet.model.checkpoint import save_checkpoint
-from calanddet.model.network import TINY, CALandDet
+from calanddet.model.network import TINY
 from calanddet.runtime.engines.ort import OrtEngine, OrtOptions
-from helpers.rules import weights_by_rule
+from helpers.networks import checkpoint_by_rule
 
 app = typer.Typer()
 app.command()(reported(export))
@@ -24,11 +23,7 @@ def call(*words: object) -> Result:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = CALandDet(TINY)
-    network.load_state_dict(weights_by_rule(network.state_dict()))
-    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
-    save_checkpoint(network, path)
-    return path
+    return checkpoint_by_rule(TINY, tmp_path_factory.mktemp("checkpoint") / "tiny.pt")
 
 
 def test_writes_a_model_that_the_stream_opens(checkpoint: Path, tmp_path: Path) -> None:

@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from calanddet.export import onnx_file
 from calanddet.export.onnx_file import export_onnx
 from calanddet.export.options import DEFAULTS, ExportOptions
-from calanddet.model.checkpoint import save_checkpoint
-from calanddet.model.network import TINY, CALandDet, NetworkConfig, normalise
+from calanddet.model.network import TINY, NetworkConfig, normalise
 from calanddet.runtime.errors import ModelError, OptionError
 from calanddet.runtime.spec import ATTENTION_OUTPUTS
 from calanddet.runtime.types import Bytes
-from helpers.networks import ODD, model_of, network_by_rule, run_model, typical_error
-from helpers.rules import weights_by_rule
+from helpers.networks import ODD, checkpoint_by_rule, model_of, network_by_rule, run_model, typical_error
 
 ATTENTION = ExportOptions(attention=True)
 KINDS = [
@@ -87,11 +85,7 @@ def test_deepness_takes_one_output() -> None:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = CALandDet(TINY)
-    network.load_state_dict(weights_by_rule(network.state_dict()))
-    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
-    save_checkpoint(network, path)
-    return path
+    return checkpoint_by_rule(TINY, tmp_path_factory.mktemp("checkpoint") / "tiny.pt")
 
 
 def test_a_file_is_compared_with_pytorch_in_these_too(checkpoint: Path, tmp_path: Path) -> None:

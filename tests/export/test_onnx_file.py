@@ -20,17 +20,13 @@ from calanddet.model.checkpoint import checkpoint_sha256, load_checkpoint, save_
 from calanddet.model.network import TINY, CALandDet
 from calanddet.runtime.errors import ModelError, OptionError, OutputError
 from calanddet.runtime.spec import METADATA_KEY, ModelSpec
-from helpers.networks import expected, run_model
+from helpers.networks import checkpoint_by_rule, expected, run_model
 from helpers.rules import weights_by_rule
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = CALandDet(TINY)
-    network.load_state_dict(weights_by_rule(network.state_dict()))
-    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
-    save_checkpoint(network, path)
-    return path
+    return checkpoint_by_rule(TINY, tmp_path_factory.mktemp("checkpoint") / "tiny.pt")
 
 
 def test_writes_a_model_that_describes_itself(checkpoint: Path, tmp_path: Path) -> None:

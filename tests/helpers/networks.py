@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,25 @@ from numpy.typing import NDArray
 from calanddet.export.graph import Array
 from calanddet.export.onnx_file import build_model
 from calanddet.export.options import DEFAULTS, ExportOptions
+from calanddet.model.checkpoint import save_checkpoint
 from calanddet.model.network import CALandDet, NetworkConfig, normalise
 from calanddet.runtime.spec import ModelSpec
 from calanddet.runtime.types import Bytes
 from helpers.rules import weights_by_rule
 
-__all__ = ["ODD", "Expected", "expected", "model_of", "run_model", "state_by_rule", "typical_error"]
+__all__ = [
+    "ODD",
+    "Expected",
+    "checkpoint_by_rule",
+    "expected",
+    "model_of",
+    "run_model",
+    "state_by_rule",
+    "typical_error",
+]
 
 ODD = NetworkConfig(
-    name="odd",
+    name="calanddet-custom",
     embed_dim=12,
     depths=(2, 1, 3, 1),
     heads=(3, 2, 4, 6),
@@ -30,7 +41,7 @@ ODD = NetworkConfig(
     neck_heads=(5, 3, 2, 1),
     cross_width=40,
 )
-"""No width is a power of two, and stages end both shifted and unshifted."""
+"""No width is a power of two, stages end both shifted and unshifted; named as a checkpoint of unknown size is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +57,11 @@ def network_by_rule(config: NetworkConfig, dtype: torch.dtype) -> CALandDet:
     network = CALandDet(config).to(dtype).eval().requires_grad_(False)
     network.load_state_dict(weights_by_rule(network.state_dict()))
     return network
+
+
+def checkpoint_by_rule(config: NetworkConfig, path: Path) -> Path:
+    save_checkpoint(network_by_rule(config, torch.float32), path)
+    return path
 
 
 def state_by_rule(config: NetworkConfig) -> dict[str, Array]:

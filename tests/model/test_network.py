@@ -28,19 +28,9 @@ from calanddet.model.network import (
 )
 from calanddet.model.swin import WINDOW, DropPath, PatchMerging, WindowAttention
 from calanddet.runtime.errors import ModelError, OptionError
+from helpers.networks import ODD
 from helpers.rules import weights_by_rule
 from helpers.shared import shared
-
-ODD = NetworkConfig(
-    name="calanddet-custom",
-    embed_dim=12,
-    depths=(2, 1, 1, 1),
-    heads=(3, 2, 4, 6),
-    neck_dims=(20, 12, 8, 6),
-    neck_depths=(1, 1, 2, 1),
-    neck_heads=(5, 3, 2, 1),
-    cross_width=10,
-)
 
 
 def ruled(config: NetworkConfig, dtype: torch.dtype = torch.float64) -> CALandDet:
