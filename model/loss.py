@@ -45,6 +45,7 @@ def segmentation_and_presence(logits: Tensor, presence: Tensor, truth: Tensor, r
 
     logits: float (N, 1, H, W); presence: float (N, 1), logits; truth: float (N, 1, H, W) of 0 and 1.
     """
+    logits = logits + recipe.margin
     soft = truth * (1.0 - recipe.smoothing) + 0.5 * recipe.smoothing
     bce = hardest_mean(F.binary_cross_entropy_with_logits(logits, soft, reduction="none"), recipe.keep_pixels)
     if recipe.pooled:

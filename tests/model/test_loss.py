@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from calanddet.model.loss import distillation, hardest_mean, segmentation_and_presence, soft_dice
 from calanddet.model.recipe import LossRecipe
+from calanddet.runtime.errors import OptionError
 
 
 def batch(seed: int, count: int = 4, shape: tuple[int, ...] = (6, 10)) -> Any:
@@ -77,6 +78,20 @@ def test_pooled_dice_is_one_fraction_over_the_batch() -> None:
     torch.autograd.backward(got.total)
     assert scores.grad is not None
     assert (scores.grad[0] > 0).all(), "landslides invented in an empty image must cost"
+
+
+@pytest.mark.parametrize("margin", [0.8, -0.3])
+def test_a_margin_is_the_loss_of_logits_that_much_higher(margin: float) -> None:
+    logits, presence, truth = (torch.from_numpy(part) for part in batch(4))
+    plain = segmentation_and_presence(logits + margin, presence, truth, LossRecipe(pooled=True))
+    with_margin = segmentation_and_presence(logits, presence, truth, LossRecipe(pooled=True, margin=margin))
+    for part in ("total", "bce", "dice", "presence"):
+        assert torch.equal(getattr(with_margin, part), getattr(plain, part)), part
+
+
+def test_a_margin_is_finite() -> None:
+    with pytest.raises(OptionError, match="margin must be a finite number"):
+        LossRecipe(margin=float("nan"))
 
 
 def test_certainty_in_the_truth_costs_nothing() -> None:
