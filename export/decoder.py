@@ -99,10 +99,11 @@ def _attention(layers: Layers, x: Value, presence: Presence, at: str) -> Value:
     gain = g.constant(f"{at}.gain", np.exp(parameters[f"{at}.alpha"]), "float32")
     gain = g.combine("Mul", presence.logit, gain, f"{at}.gain")
     direction = g.combine("Div", token, _length(layers, token, f"{at}.token"), f"{at}.token")
-    target = g.reshape(g.combine("Mul", direction, gain, f"{at}.token"), (1, token.shape[-1], 1), f"{at}.token")
+    vector = (1, 1, token.shape[-1]) if layers.sums else (1, token.shape[-1], 1)
+    target = g.reshape(g.combine("Mul", direction, gain, f"{at}.token"), vector, f"{at}.token")
 
     y = g.cast(layers.nonlinear(layers.norm(x, f"{at}.norm2", epsilon=EPS_NECK), f"{at}.x_proj"), "float32", f"{at}.y")
-    similarity = g.matmul(y, target, f"{at}.similarity")
+    similarity = layers.dot(y, target, f"{at}.similarity")
     return g.combine("Div", similarity, _length(layers, y, f"{at}.y"), f"{at}.similarity")
 
 

@@ -187,6 +187,11 @@ class Graph:
         made = replace(x, shape=(*x.shape[:-1], 1))
         return self._node("ReduceL2", [x, self._numbers("axes", np.array([-1], np.int64))], name, made, keepdims=1)
 
+    def total(self, x: Value, name: str) -> Value:
+        """Sum over the last axis, which stays with length 1."""
+        made = replace(x, shape=(*x.shape[:-1], 1))
+        return self._node("ReduceSum", [x, self._numbers("axes", np.array([-1], np.int64))], name, made, keepdims=1)
+
     def enlarge(self, x: Value, factor: int, name: str) -> Value:
         """Bilinear, edges aligned (torch's align_corners=False): (N, C, H, W) to (N, C, factor H, factor W)."""
         count, depth, height, width = x.shape

@@ -30,6 +30,14 @@ class Layers:
     parameters: Parameters
     dtype: DType
 
+    @property
+    def sums(self) -> bool:
+        """Whether a float32 product with one vector is a Mul and a ReduceSum: in half-precision networks.
+
+        TensorRT-RTX has no float32 matrix product on Turing. A float32 network is for CPUs, and keeps the MatMul.
+        """
+        return self.dtype == "float16"
+
     def norm(self, x: Value, at: str, *, epsilon: float) -> Value:
         """LayerNorm over the last axis; its parameters take the type of x."""
         scale = self.graph.constant(f"{at}.weight", self.parameters[f"{at}.weight"], x.dtype)
@@ -46,6 +54,20 @@ class Layers:
     def linear(self, x: Value, at: str) -> Value:
         """The Linear called `at`."""
         return self.affine(x, at, self.parameters[f"{at}.weight"], self.parameters[f"{at}.bias"])
+
+    def score(self, x: Value, at: str) -> Value:
+        """The Linear onto one number called `at`: float32 (N, C) to (N, 1), whatever the network computes in."""
+        if not self.sums:
+            return self.linear(x, at)
+        names = (f"{at}.weight", f"{at}.bias")
+        weight, bias = (self.graph.constant(name, self.parameters[name], "float32") for name in names)
+        return self.graph.combine("Add", self.dot(x, weight, at), bias, at)
+
+    def dot(self, x: Value, vector: Value, at: str) -> Value:
+        """Float32 x, (..., C), times one vector, (..., 1, C) where `sums` and else (..., C, 1): (..., 1)."""
+        if not self.sums:
+            return self.graph.matmul(x, vector, at)
+        return self.graph.total(self.graph.combine("Mul", x, vector, at), at)
 
     def product(self, x: Value, at: str) -> Value:
         """The Linear without bias called `at`."""

@@ -51,4 +51,4 @@ def _presence(layers: Layers, last: Tokens) -> Presence:
     g, at = layers.graph, "cls_head"
     mean = g.mean(g.cast(last.value, "float32", f"{at}.map"), f"{at}.mean")
     token = layers.nonlinear(g.cast(mean, layers.dtype, f"{at}.mean"), f"{at}.nll")
-    return Presence(token, layers.linear(g.cast(token, "float32", f"{at}.token"), f"{at}.head"))
+    return Presence(token, layers.score(g.cast(token, "float32", f"{at}.token"), f"{at}.head"))

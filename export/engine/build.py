@@ -21,7 +21,7 @@ from calanddet.runtime.errors import EngineError, OutputError
 from calanddet.runtime.interrupt import deferred
 from calanddet.runtime.plans.builder import BuildRequest
 from calanddet.runtime.plans.library import Library, find_library
-from calanddet.runtime.plans.manifest import Layer, Manifest, manifest_path, write_manifest
+from calanddet.runtime.plans.manifest import RTX_TURING, Layer, Manifest, manifest_path, write_manifest
 from calanddet.runtime.plans.messages import said
 from calanddet.runtime.replace import replaced
 
@@ -138,13 +138,25 @@ def _serialized(
     before = load_timings(library, config, request.timing_cache)
     data = parsed.builder.build_serialized_network(parsed.network, config)
     if data is None:
-        stopped = "it was stopped" if watch.stopping else said(parsed.messages)
         raise EngineError(
-            f"{library} cannot build {request.model}: {stopped}; if memory is short, smaller batches or a smaller "
-            "workspace need less"
+            f"{library} cannot build {request.model}: " + _why_not(parsed, request, layers, stopped=watch.stopping)
         )
     keep_timings(library, config, request.timing_cache, before)
     return data
+
+
+def _why_not(parsed: ParsedNetwork, request: BuildRequest, layers: tuple[Layer, ...], *, stopped: bool) -> str:
+    """What stands in the way of a plan, and what to do."""
+    if stopped:
+        return "it was stopped"
+    wide = [layer.name for layer in layers if layer.kind == "matrix_multiply" and "fp32" in layer.types]
+    if parsed.library.is_rtx and RTX_TURING in request.options.targets and wide:
+        return (
+            f"for Turing (compute capability {RTX_TURING}) it has no FP32 matrix products, and the model has "
+            f"{len(wide)}, such as {wide[0]}: give it the FP16 file (`calanddet export CHECKPOINT -o MODEL.fp16.onnx "
+            "--precision fp16`), or leave Turing out of the targets"
+        )
+    return f"{said(parsed.messages)}; if memory is short, smaller batches or a smaller workspace need less"
 
 
 def _inspected(library: Library, built: _Built, request: BuildRequest) -> tuple[Layer, ...] | None:

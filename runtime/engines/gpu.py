@@ -13,6 +13,7 @@ from calanddet.runtime.engines.lanes import SLOTS, Lanes
 from calanddet.runtime.engines.network import Network
 from calanddet.runtime.engines.protocol import EngineInfo, joined
 from calanddet.runtime.engines.ring import OpenLanes, Ring
+from calanddet.runtime.engines.slots import Legs
 from calanddet.runtime.engines.worker import check_tiles
 from calanddet.runtime.types import Bytes, Prediction
 
@@ -43,10 +44,22 @@ class GpuEngine:
             reason=joined(info.reason, lanes.network.note),
         )
 
-    @property
-    def times(self) -> list[tuple[float, float]]:
-        """When the latest batches were computed: (start, stop) in milliseconds of the GPU's clock since opening."""
-        return list(self._ring.lanes.times)
+    def legs(self) -> list[Legs]:
+        """What the GPU's events tell of each batch since the last call, in order; nothing before the first call."""
+        return self._ring.lanes.take_legs()
+
+    def device_times(self) -> dict[str, list[float]]:
+        """The same as seconds by leg: "host to device", "compute", "device to host".
+
+        Computing is from the first kernel's turn to the last one's end. Where there is no CUDA graph, it holds the
+        gaps in which the GPU waits for the host to launch the next one.
+        """
+        legs = self.legs()
+        return {
+            "host to device": [leg.copy_in / 1e3 for leg in legs],
+            "compute": [leg.compute / 1e3 for leg in legs],
+            "device to host": [leg.copy_out / 1e3 for leg in legs],
+        }
 
     def submit(self, tiles: Bytes) -> "Future[Prediction]":
         """See Engine.submit."""

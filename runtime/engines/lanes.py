@@ -16,7 +16,7 @@ import numpy as np
 from calanddet.runtime.cuda.device import Device
 from calanddet.runtime.cuda.streams import Stream
 from calanddet.runtime.engines.network import Network
-from calanddet.runtime.engines.slots import CopiedMemory, MappedMemory, Memory, Slot
+from calanddet.runtime.engines.slots import CopiedMemory, Legs, MappedMemory, Memory, Slot
 from calanddet.runtime.errors import EngineError
 from calanddet.runtime.types import Bytes, Prediction
 
@@ -27,13 +27,13 @@ _log = logging.getLogger(__name__)
 SLOTS = 3
 """Batches at a time: one comes in, one is computed, one goes out."""
 REMEMBERED = 4096
-"""Batches whose times are kept."""
+"""Batches whose legs are kept until somebody takes them."""
 
 
 class Lanes:
     """A network and the memory it works in; made, used and closed by the thread of the device's context.
 
-    `land` alone may be called by another thread that the context is current on.
+    `land` alone may be called by another thread that the context is current on, and `take_legs` by any.
     """
 
     def __init__(self, device: Device, compute: Stream, network: Network, *, memory: Memory | None = None) -> None:
@@ -46,7 +46,8 @@ class Lanes:
         self.facts = device.facts
         chosen = memory or (MappedMemory() if self.facts.integrated else CopiedMemory())
         self.slots: list[Slot] = []
-        self.times: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
+        self._timed = False
+        self._legs: deque[Legs] = deque(maxlen=REMEMBERED)
         with ExitStack() as stack:
             self._in, self._out = stack.enter_context(device.stream()), stack.enter_context(device.stream())
             self._origin = stack.enter_context(device.event())
@@ -90,15 +91,11 @@ class Lanes:
         On an error the slot is idle when this raises, so that it can be used again.
         """
         try:
+            slot.timed = self._timed
             slot.fill(tiles)
             slot.send(self._in)
             self._compute.wait(slot.sent)
-            self._compute.record(slot.started)
-            if slot.graph is not None:
-                slot.graph.launch(self._compute)
-            else:
-                self.network.enqueue(slot.addresses, self._compute)
-            self._compute.record(slot.computed)
+            slot.compute(self.network, self._compute)
             self._out.wait(slot.computed)
             slot.fetch(self._out)
         except BaseException:
@@ -109,11 +106,20 @@ class Lanes:
         """Wait for a launched batch and take its results; the slot is idle afterwards, also where this raises."""
         try:
             slot.fetched.finish()
-            self.times.append((slot.started.since(self._origin), slot.computed.since(self._origin)))
+            if slot.timed:
+                self._legs.append(slot.legs(self._origin))
         except EngineError:
             self._idle()
             raise
         return slot.result()
+
+    def take_legs(self) -> list[Legs]:
+        """The legs of each batch that landed since the last call, in order, the latest 4096 at most.
+
+        The first call gives none: batches are timed from then on, so that who does not ask pays for no event.
+        """
+        self._timed = True
+        return [self._legs.popleft() for _ in range(len(self._legs))]
 
     def _idle(self) -> None:
         for stream in (self._in, self._compute, self._out):

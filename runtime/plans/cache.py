@@ -15,6 +15,7 @@ from calanddet.runtime.plans.machine import Machine
 from calanddet.runtime.plans.manifest import (
     MANIFEST_FORMAT,
     Manifest,
+    aimed,
     manifest_path,
     mismatches,
     read_manifest,
@@ -88,6 +89,7 @@ def cached_engine(
     built again; `say` gets a line for each of these. Raises what `build` raises, ModelError for a model that cannot be
     read, EngineError for a GPU that TensorRT-RTX does not know, OutputError for a folder that cannot be written.
     """
+    options = aimed(options, machine)
     if machine.flavour == "rtx" and (wrong := rtx_differences(options, machine)):
         raise EngineError(f"TensorRT-RTX has no plans for this GPU ({wrong[0]}): choose another --engine")
     digest = _sha256(model)

@@ -1,5 +1,6 @@
 """Which TensorRT is here: full TensorRT, or TensorRT-RTX with the same Python interface; imported when asked for."""
 
+import logging
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -9,11 +10,13 @@ from packaging.version import InvalidVersion, Version
 
 from calanddet.runtime.errors import EngineError, MissingDependency, OptionError
 
+_log = logging.getLogger(__name__)
+
 __all__ = ["FLAVOURS", "OLDEST", "Library", "find_library"]
 
 MODULES = {"tensorrt": ("tensorrt",), "rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
 FLAVOURS = ("auto", *MODULES)
-"""What can be asked for; "auto" takes full TensorRT where it is installed, else TensorRT-RTX."""
+"""What can be asked for; "auto" takes full TensorRT where one that will do is installed, else TensorRT-RTX."""
 OLDEST = "10.3"
 TO_INSTALL = {
     "tensorrt": (
@@ -53,21 +56,29 @@ class Library:
 def find_library(flavour: str = "auto") -> Library:
     """Import the TensorRT of a flavour.
 
-    Raises MissingDependency where it is not installed or cannot be loaded, EngineError where it is too old,
-    OptionError for another flavour.
+    "auto" passes over a TensorRT that is too old where a TensorRT-RTX can be had, and warns. Raises MissingDependency
+    where it is not installed or cannot be loaded, EngineError where it is too old, OptionError for another flavour.
     """
     if flavour not in FLAVOURS:
         raise OptionError(f"the flavour is one of {', '.join(FLAVOURS)}, not {flavour}")
-    reasons = list[str]()
+    reasons, old = list[str](), None
     for candidate in MODULES if flavour == "auto" else (flavour,):
         for name in MODULES[candidate]:
             try:
-                return _checked(import_module(name), candidate)
+                library = _checked(import_module(name), candidate)
             except ModuleNotFoundError as error:
                 if error.name != name:
                     reasons.append(f"{name} cannot be loaded: {error}")
             except (ImportError, OSError, RuntimeError) as error:  # a library of its own is missing
                 reasons.append(f"{name} cannot be loaded: {error}")
+            except EngineError as error:
+                old = error
+            else:
+                if old is not None:
+                    _log.warning("%s; taking %s instead", old, library)
+                return library
+    if old is not None:
+        raise old
     wanted = "TensorRT-RTX" if flavour == "rtx" else "TensorRT"
     why = "; ".join(reasons) or f"{wanted} is not installed"
     how = TO_INSTALL[flavour] if flavour != "auto" else f"{TO_INSTALL['tensorrt']}; or {TO_INSTALL['rtx']}"

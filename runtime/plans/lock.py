@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from calanddet.runtime.errors import OutputError
@@ -22,7 +22,7 @@ def turn(path: Path, waiting: Callable[[str], None] = lambda holder: None) -> It
     Raises OutputError where the file cannot be made.
     """
     try:
-        file = path.open("a+b")
+        file = path.open("a+b", buffering=0)  # so that closing has nothing left to write
     except OSError as error:
         raise OutputError(f"the lock {path} cannot be made: {error.strerror}") from error
     with file:
@@ -33,7 +33,7 @@ def turn(path: Path, waiting: Callable[[str], None] = lambda holder: None) -> It
                 file.seek(0)
                 waiting(file.read(32).decode("ascii", "replace").strip() or "unknown")
             time.sleep(EVERY_S)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n".encode("ascii"))
-        file.flush()
+        with suppress(OSError):  # the number is for people: a full disk does not keep anyone from his turn
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n".encode("ascii"))
         yield

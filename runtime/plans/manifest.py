@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from calanddet.runtime.spec import ModelSpec
 
 __all__ = [
     "MANIFEST_FORMAT",
+    "RTX_TURING",
     "Layer",
     "Manifest",
+    "aimed",
     "manifest_path",
     "mismatches",
     "read_manifest",
@@ -31,8 +33,10 @@ AMPERE = 8.0
 """Compute capability from which plans for Ampere and later run."""
 RTX_GPUS = ("8.0", "8.6", "8.9")
 RTX_NEWER = 12.0
+RTX_TURING = "7.5"
 """GPUs that run a TensorRT-RTX plan without targets: these, and this compute capability and later (its guide,
-"CPU-Only AOT and TensorRT-RTX Engines"). Jetson Orin (8.7) and the data centre's Hopper (9.0) are none of them."""
+"CPU-Only AOT and TensorRT-RTX Engines"). Jetson Orin (8.7) and the data centre's Hopper (9.0) are none of them; Turing
+is one where it is named as a target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +208,13 @@ def _version_fits(manifest: Manifest, machine: Machine) -> bool:
         return Version(here) >= Version(built)
     except InvalidVersion:
         return False
+
+
+def aimed(options: PlanOptions, machine: Machine) -> PlanOptions:
+    """Options for a build that is to run on `machine`: with a target where TensorRT-RTX has to be told of its GPU."""
+    if machine.flavour == "rtx" and not options.targets and machine.compute_capability == RTX_TURING:
+        return replace(options, targets=(RTX_TURING,))
+    return options
 
 
 def rtx_differences(options: PlanOptions, machine: Machine) -> list[str]:

@@ -12,6 +12,7 @@ __all__ = ["HARDWARE", "TYPINGS", "BatchProfile", "PlanOptions", "parse_profiles
 TYPINGS = ("auto", "strong", "weak")
 HARDWARE = ("same", "same-compute-capability", "ampere-plus")
 MOST_TILES = 1024
+MOST_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,7 +61,9 @@ def parse_profiles(text: str) -> tuple[BatchProfile, ...]:
 def _profile(word: str) -> BatchProfile:
     numbers = word.split("-")
     if not 1 <= len(numbers) <= 3 or not all(number.isdecimal() for number in numbers):
-        raise OptionError(f"batches are numbers such as 1,8 or ranges such as 1-16 or 1-8-16, not {word!r}")
+        raise OptionError(f"batches are numbers such as 1,8 or ranges such as 1-16 or 1-8-16, not {word[:40]!r}")
+    if max(map(len, numbers)) > MOST_DIGITS:  # Python reads 4300 digits at most
+        raise OptionError(f"a batch is at most {MOST_TILES} tiles, not a number of {max(map(len, numbers))} digits")
     sizes = [int(number) for number in numbers]
     return BatchProfile(sizes[0], sizes[1] if len(sizes) == 3 else sizes[-1], sizes[-1])
 

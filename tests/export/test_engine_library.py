@@ -1,6 +1,7 @@
 """Which TensorRT is found, what its stand-ins are, and how its words are read."""
 
 import json
+import sys
 
 import pytest
 
@@ -11,6 +12,7 @@ from calanddet.runtime.errors import (
     MissingDependency,
     OptionError,
 )
+from calanddet.runtime.plans.library import Library
 from calanddet.runtime.plans.manifest import Layer
 from helpers.tensorrt_standin import VERSIONS, install, simulated_members, standin, table
 
@@ -63,6 +65,21 @@ def test_tensorrt_is_imported_when_asked_for_and_missed_with_advice(monkeypatch:
     install(monkeypatch, old)
     with pytest.raises(EngineError, match=r"TensorRT 8\.6\.1 is too old"):
         find_library()
+
+
+def test_a_tensorrt_that_is_too_old_is_passed_over_for_rtx(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rtx, old = standin(RTX), standin(OLD)
+    install(monkeypatch, rtx)
+    old.__dict__["__version__"] = "8.6.1"
+    monkeypatch.setitem(sys.modules, "tensorrt", old)
+    assert find_library() == Library(rtx, "rtx", rtx.__version__)
+    (record,) = caplog.records
+    assert "TensorRT 8.6.1 is too old" in record.getMessage()
+    assert f"taking TensorRT-RTX {rtx.__version__}" in record.getMessage()
+    with pytest.raises(EngineError, match=r"8\.6\.1 is too old"):
+        find_library("tensorrt")
 
 
 def test_the_inspectors_words_become_types() -> None:

@@ -14,7 +14,7 @@ import pytest
 from calanddet.export.engine import build_plan, list_layers
 from calanddet.export.options import ExportOptions, Precision
 from calanddet.model.network import TINY
-from calanddet.runtime.errors import ModelError
+from calanddet.runtime.errors import EngineError, ModelError
 from calanddet.runtime.plans.builder import BuildRequest
 from calanddet.runtime.plans.library import Library, find_library
 from calanddet.runtime.plans.machine import this_machine
@@ -56,6 +56,22 @@ def test_a_network_parses_with_its_types_and_builds(library: Library, tmp_path: 
     assert sum(manifest.network.values()) == len(layers)
     assert manifest.spec.precision == precision
     assert path.with_suffix(".plan").read_bytes()[:4] == b"vtrt", "the plan alone, without a header of ours"
+
+
+def test_the_half_precision_network_builds_for_turing_and_the_other_is_refused(
+    library: Library, tmp_path: Path
+) -> None:
+    machine = this_machine(flavour=library.flavour, tensorrt=library.version)
+    options = PlanOptions(profiles=parse_profiles("2"), targets=("7.5",))
+    for precision in ("fp16", "fp32"):
+        path = tmp_path / f"tiny.{precision}.onnx"
+        onnx.save(model_of(TINY, ExportOptions(precision)), path)
+        request = BuildRequest(path, path.with_suffix(".plan"), options, machine)
+        if precision == "fp16":
+            assert build_plan(request, library=library).options.targets == ("7.5",)
+        else:
+            with pytest.raises(EngineError, match=r"no FP32 matrix products, and the model has \d+.*--precision fp16"):
+                build_plan(request, library=library)
 
 
 def quantized(proto: onnx.ModelProto) -> int:

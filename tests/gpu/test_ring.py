@@ -104,15 +104,33 @@ def test_ten_thousand_batches_grow_nothing(library: str) -> None:
 def test_neighbouring_batches_overlap() -> None:
     """The network is busy nine tenths of the time though every batch is copied both ways."""
     engine = kernel_engine(make=lambda: KernelNetwork(batch=32, tile=224, cycles=6_000_000))
+    engine.legs()  # from here on, batches are timed
     check(engine, 40)
     assert busy_share(engine) >= 0.9
     engine.close()
 
 
+def test_events_tell_the_legs_apart() -> None:
+    """Seconds of the GPU's own clock: the copies are of known sizes, and a busier network takes longer."""
+    computing: list[float] = []
+    for cycles in (1_000_000, 4_000_000):
+        engine = kernel_engine(make=lambda cycles=cycles: KernelNetwork(batch=32, tile=224, cycles=cycles))  # type: ignore[misc]
+        engine.device_times()
+        check(engine, 10)
+        told = engine.device_times()
+        engine.close()
+        assert all(len(seconds) == 10 and min(seconds) > 0.0 for seconds in told.values())
+        copies = [float(np.median(told[way])) for way in ("host to device", "device to host")]
+        assert copies[0] > copies[1], "4.8 MB go in, 1.6 MB come back"
+        computing.append(float(np.median(told["compute"])))
+    assert 2.5 < computing[1] / computing[0] < 4.5
+
+
 def busy_share(engine: GpuEngine) -> float:
     """Share of the steady state, the middle eight tenths of the batches, in which a batch was computed."""
-    times = engine.times[len(engine.times) // 10 : -len(engine.times) // 10]
-    return sum(stop - start for start, stop in times) / (times[-1][1] - times[0][0])
+    legs = engine.legs()
+    steady = legs[len(legs) // 10 : -len(legs) // 10]
+    return sum(leg.compute for leg in steady) / (steady[-1].start + steady[-1].compute - steady[0].start)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +177,7 @@ def test_the_pipeline_keeps_the_gpu_busy(
     cuda_edge: GpuEngine, scene: Bytes, record_property: Callable[[str, object], None]
 ) -> None:
     """From memory to nowhere; the limits of host and GPU are printed side by side."""
+    cuda_edge.legs()  # from here on, batches are timed
     whole = tiles_a_second(cuda_edge, scene)
     busy = busy_share(cuda_edge)
     host = tiles_a_second(NullEngine(batch=8), scene)

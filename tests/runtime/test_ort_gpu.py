@@ -65,11 +65,13 @@ def test_a_session_computes_in_the_memory_of_the_slots(model: OnnxModel) -> None
         cuda = SoftwareCuda(seed)
         network = QueuedNetwork(on_cpu(model), BATCH, "cpu", cuda=cuda)
         engine = GpuEngine(lambda: cuda, lambda stream: network, EngineInfo("ONNX Runtime", "", "", model.sha256))  # noqa: B023
+        engine.device_times()  # from here on, batches are timed
         results = [engine.submit(batch) for batch in batches(9)]
         for batch, result in zip(batches(9), results, strict=True):
             found = result.result()
             np.testing.assert_array_equal(found.probability, np.minimum(batch[..., 0], 254))
             np.testing.assert_allclose(found.presence, batch[..., 0].max(axis=(1, 2)) / 255, rtol=1e-6)
+        assert {len(seconds) for seconds in engine.device_times().values()} == {9}
         engine.close()
         assert not cuda.alive()
         assert network.gpu.session is None

@@ -12,6 +12,7 @@ import pytest
 from calanddet.runtime.cuda.facts import DeviceFacts
 from calanddet.runtime.errors import ModelError, OptionError
 from calanddet.runtime.plans import machine as machine_module
+from calanddet.runtime.plans.lock import turn
 from calanddet.runtime.plans.machine import Machine, this_machine
 from calanddet.runtime.plans.manifest import (
     Layer,
@@ -160,9 +161,10 @@ def test_profiles_are_read_and_found() -> None:
     manifest = manifest_of(options=PlanOptions(parse_profiles("1-16,8,2")))
     assert [manifest.profile_for(n) for n in (1, 2, 8, 16, 17)] == [0, 2, 1, 0, None]
     assert [str(p) for p in manifest.profiles] == ["1-16-16", "8", "2"]
-    for wrong in ("", "0", "8-1", "1-2-3-4", "a", "1,1", "-1", "1--2", "1025", "1-9-8", "²"):
-        with pytest.raises(OptionError):
+    for wrong in ("", "0", "8-1", "1-2-3-4", "a", "1,1", "-1", "1--2", "1025", "1-9-8", "²", "9" * 5000, "1-" + "9" * 5000):
+        with pytest.raises(OptionError) as caught:
             parse_profiles(wrong)
+        assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize(
@@ -198,3 +200,8 @@ def test_a_jetson_is_recognised_by_its_files(tmp_path: Path, monkeypatch: pytest
     packages.unlink()
     assert this_machine() == Machine()
     assert str(Machine()) == "no TensorRT, no GPU"
+
+
+def test_a_full_disk_keeps_nobody_from_his_turn() -> None:
+    with turn(Path("/dev/full")):
+        pass

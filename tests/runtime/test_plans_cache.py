@@ -14,7 +14,7 @@ from calanddet.runtime.plans import timing
 from calanddet.runtime.plans.builder import BuildRequest
 from calanddet.runtime.plans.cache import CACHE_VARIABLE, CachedPlan, cache_folder, cached_engine, shared_timing_cache
 from calanddet.runtime.plans.machine import Machine
-from calanddet.runtime.plans.manifest import Manifest, manifest_path, write_manifest
+from calanddet.runtime.plans.manifest import Manifest, aimed, manifest_path, mismatches, write_manifest
 from calanddet.runtime.plans.options import BatchProfile, PlanOptions
 from calanddet.runtime.plans.timing import read_timing, timing_name, write_timing
 from calanddet.runtime.spec import ModelSpec
@@ -170,6 +170,19 @@ def test_nothing_is_built_for_a_gpu_that_rtx_does_not_know(model: Path, folder: 
         cached(model, replace(ORIN, flavour="rtx"))
     assert not folder.exists()
     assert cached(model, replace(ORIN, flavour="rtx"), replace(OPTIONS, targets=("8.7",)))[0].built
+
+
+def test_turing_is_named_as_a_target(model: Path) -> None:
+    turing = Machine("rtx", "1.7.1.116", "RTX 2060", "7.5", 30)
+    made, _ = cached(model, turing)
+    assert made.manifest.options.targets == ("7.5",)
+    assert mismatches(made.manifest, turing) == []
+    assert not cached(model, turing)[0].built, "the kept plan is the one that is asked for"
+    assert (
+        aimed(OPTIONS, replace(turing, flavour="tensorrt"))
+        == aimed(OPTIONS, replace(turing, compute_capability=None))
+        == OPTIONS
+    )
 
 
 def test_a_model_that_changes_meanwhile_is_refused(model: Path) -> None:

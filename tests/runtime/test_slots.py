@@ -3,6 +3,7 @@
 import gc
 import logging
 import threading
+import time
 from concurrent.futures import CancelledError
 from itertools import pairwise
 
@@ -76,14 +77,76 @@ def test_the_three_legs_of_neighbouring_batches_overlap() -> None:
     """In a row the legs take 90 ms and the network is busy 0.44 of the time; in a ring 40 ms, and all of the time."""
     cuda = PacedCuda(seconds={"in": 0.030, "compute": 0.040, "out": 0.010})
     engine = echo_engine(cuda)
+    assert engine.legs() == []
     assert check_echo(engine, 10)
-    times = engine.times
+    legs = engine.legs()
     engine.close()
-    assert len(times) == 10
-    busy = sum(stop - start for start, stop in times[2:]) / (times[-1][1] - times[2][0])
+    assert len(legs) == 10
+    ends = [leg.start + leg.compute for leg in legs]
+    busy = sum(leg.compute for leg in legs[2:]) / (ends[-1] - legs[2].start)
     assert busy > 0.7, f"the network waited: busy {busy:.2f} of the time"
-    assert all(after[0] >= before[1] - 1 for before, after in pairwise(times)), "one network, one batch at a time"
-    assert (times[-1][1] - times[0][0]) / 10 < 66
+    assert all(after.start >= end - 1 for end, (_, after) in zip(ends, pairwise(legs), strict=False)), (
+        "one network, one batch at a time"
+    )
+    assert (ends[-1] - legs[0].start) / 10 < 66
+
+
+@pytest.mark.parametrize("capturable", [True, False])
+def test_events_tell_each_leg_apart(capturable: bool) -> None:
+    """A leg is known to take so long at the least, and takes no longer than what the host saw of the whole batch."""
+    cuda = PacedCuda(seconds={"in": 0.012, "compute": 0.02, "out": 0.004})
+    engine = echo_engine(cuda, EchoNetwork(cuda, capturable=capturable))
+    assert engine.device_times() == {"host to device": [], "compute": [], "device to host": []}
+    waited = []
+    for batch in batches_of(6):
+        began = time.perf_counter()
+        engine.submit(batch).result()
+        waited.append(time.perf_counter() - began)
+    told = engine.device_times()
+    assert all(engine.device_times()[leg] == [] for leg in told), "each batch is told once"
+    engine.close()
+    least = {"host to device": 0.012, "compute": 0.02, "device to host": 2 * 0.004}  # two tensors come back
+    for leg, seconds in told.items():
+        assert len(seconds) == 6
+        assert min(seconds) >= least[leg]
+    assert all(sum(legs) <= whole for legs, whole in zip(zip(*told.values(), strict=True), waited, strict=True))
+
+
+def test_who_does_not_ask_for_times_pays_for_no_event() -> None:
+    cuda = SoftwareCuda(2)
+    engine = echo_engine(cuda)
+    before = cuda.ran.count("record")
+    cuda.faults["elapsed"] = "CUDA_ERROR_INVALID_HANDLE"
+    assert check_echo(engine, 8), "nothing asks for a time"
+    assert cuda.ran.count("record") - before <= 3 * 8 + 1, "three events hold a batch's legs in order"
+    del cuda.faults["elapsed"]
+    engine.legs()
+    before = cuda.ran.count("record")
+    assert check_echo(engine, 8)
+    assert cuda.ran.count("record") - before == 6 * 8
+    assert len(engine.legs()) == 8
+    engine.close()
+
+
+def test_on_an_integrated_gpu_no_leg_is_a_copy() -> None:
+    cuda = PacedCuda(seconds={"in": 0.5, "compute": 0.02, "out": 0.5}, integrated=True)
+    engine = echo_engine(cuda)
+    engine.device_times()
+    assert check_echo(engine, 3)
+    told = engine.device_times()
+    engine.close()
+    assert max(told["host to device"] + told["device to host"]) < 0.02 <= min(told["compute"])
+
+
+def test_times_that_nobody_takes_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calanddet.runtime.engines.lanes.REMEMBERED", 5)
+    engine = echo_engine(SoftwareCuda(1))
+    engine.legs()
+    assert check_echo(engine, 9)
+    starts = [leg.start for leg in engine.legs()]
+    engine.close()
+    assert len(starts) == 5
+    assert starts == sorted(starts)
 
 
 def test_graphs_are_launched_where_they_can_be_captured() -> None:
@@ -149,6 +212,7 @@ def test_a_batch_that_fails_is_one_error_and_the_next_runs() -> None:
 def test_a_call_that_fails_later_becomes_an_error_of_ours(call: str) -> None:
     cuda = SoftwareCuda(6)
     engine = echo_engine(cuda)
+    engine.legs()  # from here on, batches are timed
     assert check_echo(engine, 3)
     cuda.faults[call] = "CUDA_ERROR_ILLEGAL_ADDRESS"
     for batch in batches_of(5):  # more than there are slots: none is lost

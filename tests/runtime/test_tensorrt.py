@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from calanddet.benchmarks.candidate import DeviceTimed
 from calanddet.export.engine import build_plan
 from calanddet.runtime import CalanddetError, EngineError, MissingDependency, ModelError
 from calanddet.runtime.engines.gpu import GpuEngine
@@ -99,6 +100,18 @@ def test_a_plan_runs_through_a_whole_cycle_and_leaves_nothing(bench: Bench) -> N
     engine.close()
     assert not bench.cuda.alive()
     assert not [name for name in RUNNING if alive(bench.trt)[name]]
+
+
+def test_a_plan_is_timed_by_events_for_who_asks(bench: Bench) -> None:
+    engine = bench.open(bench.plan("3"))
+    assert isinstance(engine, DeviceTimed)
+    check(engine, 4)
+    assert [list(seconds) for seconds in engine.device_times().values()] == [[], [], []], "nobody had asked"
+    check(engine, 5)
+    told = engine.device_times()
+    engine.close()
+    assert list(told) == ["host to device", "compute", "device to host"]
+    assert all(len(seconds) == 5 and min(seconds) >= 0.0 for seconds in told.values())
 
 
 def test_two_plans_in_one_process(bench: Bench) -> None:
