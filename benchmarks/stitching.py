@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calanddet.runtime import _native
-from calanddet.runtime.blend import Hann
+from calanddet.runtime.blend import rule_by_name
+from calanddet.runtime.model import DEFAULT_BLEND, DEFAULT_OVERLAP
 from calanddet.runtime.mosaic import twin
 from calanddet.runtime.tiling import Axis
 
@@ -50,8 +51,8 @@ Accumulate = Callable[[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint16]
 
 def main() -> None:
     """Print medians over interleaved rounds of one tile row."""
-    axis = Axis(WIDTH, TILE, 56)
-    weights = Hann().weights(axis)
+    axis = Axis(WIDTH, TILE, DEFAULT_OVERLAP)
+    weights = rule_by_name(DEFAULT_BLEND).weights(axis)
     tiles = np.random.default_rng(0).integers(0, 255, (axis.count, TILE, TILE), dtype=np.uint8)
     ways: dict[str, Accumulate] = {
         "native": _native.accumulate,

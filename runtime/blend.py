@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from calanddet.runtime.errors import OptionError
 from calanddet.runtime.tiling import Axis
 
-__all__ = ["RULES", "UNIT", "AxisWeights", "BlendRule", "CentreCrop", "Cut", "Hann", "rule_by_name"]
+__all__ = ["FADE", "RULES", "UNIT", "AxisWeights", "BlendRule", "CentreCrop", "Cut", "Feather", "Hann", "rule_by_name"]
 
 UNIT = 256
 """Sum of the axis weights over a pixel."""
+
+HEAD, FADE = 32.0, 16
+"""Pixels: how much less Feather makes of distance from the rim, and the width over which it fades a tile in."""
 
 AxisWeights: TypeAlias = NDArray[np.uint16]
 """uint16, (tiles, tile side), 0..UNIT."""
@@ -58,6 +61,26 @@ class CentreCrop:
         pairs = pairwise(origins)
         starts = [0, *((before + axis.tile + after) // 2 for before, after in pairs)]
         return _owned(axis, starts)
+
+
+class Feather:
+    """The mean of the tiles over a pixel, weighted by its distance from their rims; whole to the raster's edges.
+
+    Most of what a tile gets wrong is its own and averages out, so no tile is left out; but near its rim it sees less of
+    what is around a pixel, and is less often right. At d pixels from the rim its weight is proportional to
+    (HEAD + d) sin^2(pi d / (2 FADE)), the second factor up to d = FADE; docs/design/overlap.md has where that is from.
+    """
+
+    name = "feather"
+
+    def weights(self, axis: Axis) -> AxisWeights:
+        """Shares of the sum, quantized by rounding their running sum, so that they sum to UNIT exactly."""
+        depth = np.arange(axis.tile) + 0.5
+        rise = (HEAD + depth) * np.sin(np.pi / 2 * np.minimum(depth / FADE, 1.0)) ** 2
+        raw = np.full((axis.count, axis.tile), rise[axis.tile // 2])
+        raw[1:] = np.minimum(raw[1:], rise)
+        raw[:-1] = np.minimum(raw[:-1], rise[::-1])
+        return _quantized(axis, raw)
 
 
 class Hann:
@@ -108,7 +131,7 @@ def _quantized(axis: Axis, raw: NDArray[np.float64]) -> AxisWeights:
     return weights
 
 
-RULES: dict[str, BlendRule] = {rule.name: rule for rule in (Hann(), CentreCrop(), Cut())}
+RULES: dict[str, BlendRule] = {rule.name: rule for rule in (Feather(), Hann(), CentreCrop(), Cut())}
 
 
 def rule_by_name(name: str) -> BlendRule:

@@ -12,6 +12,7 @@ from calanddet.runtime.engines.opening import EngineOptions, open_engine
 from calanddet.runtime.engines.protocol import Engine, EngineInfo
 from calanddet.runtime.pipeline.stream import TileSeen, stream
 from calanddet.runtime.plans.builder import PlanBuilder
+from calanddet.runtime.presets import DEFAULT, PRESETS
 from calanddet.runtime.sources.array import ArraySource
 from calanddet.runtime.spec import ModelSpec
 from calanddet.runtime.tiling import TileGrid
@@ -21,9 +22,10 @@ __all__ = ["DEFAULT_BLEND", "DEFAULT_OVERLAP", "Model", "open_model"]
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_OVERLAP = 56
-"""Pixels that neighbouring tiles share: a quarter of a tile, 44 % of the tiles of the authors' 50 % overlap."""
-DEFAULT_BLEND = "hann"
+DEFAULT_OVERLAP = PRESETS[DEFAULT].overlap
+"""Pixels that neighbouring tiles share; chosen by measurement, see docs/design/overlap.md."""
+DEFAULT_BLEND = PRESETS[DEFAULT].blend
+"""How they are joined."""
 
 
 class Model:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calanddet.runtime.blend import RULES, UNIT, BlendRule, CentreCrop, Cut, Hann, rule_by_name
+from calanddet.runtime.blend import FADE, RULES, UNIT, BlendRule, CentreCrop, Cut, Feather, Hann, rule_by_name
 from calanddet.runtime.errors import OptionError
 from calanddet.runtime.tiling import Axis
 
@@ -50,6 +50,23 @@ def test_hann_follows_the_raised_cosine() -> None:
     assert (weights[0][:10] == UNIT).all()
 
 
+def test_feather_weighs_tiles_by_the_distance_from_their_rims() -> None:
+    first, second = Feather().weights(Axis(224 + 176, 224, 48))
+    depth = np.arange(48) + 0.5
+    expected = (32 + depth) / (32 + depth + 32 + depth[::-1])
+    np.testing.assert_allclose(second[FADE : 48 - FADE] / UNIT, expected[FADE : 48 - FADE], atol=1 / UNIT)
+    assert (second[:FADE] / UNIT < expected[:FADE]).all()
+    assert second[0] == 0
+    assert (second[48:] == UNIT).all()
+    assert (first[:176] == UNIT).all()
+
+
+@given(st.integers(2, 200))
+def test_no_step_of_feather_is_larger_than_its_fade_and_the_overlap_ask_for(shared: int) -> None:
+    weights = Feather().weights(Axis(2 * 224 - shared, 224, shared)).astype(int)
+    assert np.abs(np.diff(weights)).max() <= UNIT * 2 / min(shared, FADE)
+
+
 def test_an_unknown_rule_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(OptionError, match="hann, crop, cut"):
-        rule_by_name("feather")
+    with pytest.raises(OptionError, match="feather, hann, crop, cut"):
+        rule_by_name("wavelet")
