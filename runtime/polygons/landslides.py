@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from calanddet.runtime.polygons.locate import Locator
-from calanddet.runtime.polygons.measure import following, ring_areas, ring_lengths, ring_moments
+from calanddet.runtime.polygons.locate import Locator, Positions
+from calanddet.runtime.polygons.measure import Ellipsoid, following, ring_areas, ring_lengths, ring_moments
 from calanddet.runtime.polygons.outlines import Outlines
+from calanddet.runtime.polygons.simplify import Lines
 from calanddet.runtime.polygons.trace import slices
 from calanddet.runtime.spec import SCALE
 from calanddet.runtime.types import Bool
@@ -23,8 +24,9 @@ Float = NDArray[np.float64]
 class Landslides:
     """Some landslides, in scan order of their first pixels.
 
-    area_px: int64, (n,); area_m2, perimeter_m: float64, (n,), geodesic, NaN where the ground is not known; the
-    perimeter is that of all rings, pixel steps included. confidence, confidence_max: float64, (n,), mean and largest
+    area_px: int64, (n,); area_m2, perimeter_m: float64, (n,), geodesic, NaN where the ground is not known. Areas are
+    those of the outline as it was found, also where it is drawn with fewer vertices; the perimeter is that of all rings
+    as they are drawn, pixel steps included. confidence, confidence_max: float64, (n,), mean and largest
     probability. centroid: float64, (n, 2), (lon, lat) in degrees, NaN where not known; it may lie outside.
     vertices: float64, (V, 2), (row, col); ground and degrees: float64, (V, 2), as in `Positions`; longitudes are
     continuous within a landslide, so beyond 180 where it crosses the antimeridian. ring_size: int64, (R,);
@@ -47,6 +49,12 @@ class Landslides:
 
     def __len__(self) -> int:
         return len(self.area_px)
+
+    @classmethod
+    def none(cls) -> "Landslides":
+        """No landslides at all."""
+        count, number, points = np.empty(0, np.int64), np.empty(0), np.empty((0, 2))
+        return cls(count, number, number, number, number, points, points, points, points, count, count)
 
     def of_at_least(self, area_m2: float) -> "Landslides":
         """Those of at least `area_m2` square metres, or square pixels where the ground is not known."""
@@ -72,16 +80,15 @@ class Landslides:
         )
 
 
-def measure(outlines: Outlines, locator: Locator) -> Landslides:
-    """Place and measure `outlines`, of which there must be at least one."""
-    vertices, ring_size = _divided(outlines.vertices.astype(np.float64), outlines.ring_size, locator.straight_px)
+def measure(outlines: Outlines, locator: Locator, lines: Lines | None = None) -> Landslides:
+    """Place and measure `outlines`, of which there must be at least one; they are drawn with `lines`, if given."""
+    drawn = lines or Lines(outlines.vertices, outlines.ring_size)
+    vertices, ring_size = _divided(drawn.vertices.astype(np.float64), drawn.ring_size, locator.straight_px)
     places = locator.locate(vertices[:, 0], vertices[:, 1])
     first_ring = outlines.first_ring
     area_m2 = perimeter_m = np.full(len(outlines), np.nan)
     if locator.ellipsoid is not None:
-        areas = ring_areas(places.lon, places.lat, ring_size, locator.ellipsoid)
-        exterior = areas[first_ring]
-        area_m2 = 2.0 * exterior - np.add.reduceat(areas, first_ring)
+        area_m2 = _areas(outlines, locator) if lines else _of_polygons(places, ring_size, first_ring, locator.ellipsoid)
         perimeter_m = np.add.reduceat(ring_lengths(places.lon, places.lat, ring_size, locator.ellipsoid), first_ring)
     degrees = places.degrees
     if locator.body != "none":
@@ -89,7 +96,7 @@ def measure(outlines: Outlines, locator: Locator) -> Landslides:
     centre = _centres(outlines)
     accuracy = locator.georeference.accuracy(centre[:, 0], centre[:, 1])
     return Landslides(
-        area_px=outlines.pixels,
+        area_px=outlines.area,
         area_m2=area_m2,
         perimeter_m=perimeter_m,
         confidence=outlines.total / (SCALE * outlines.pixels),
@@ -102,6 +109,20 @@ def measure(outlines: Outlines, locator: Locator) -> Landslides:
         rings=outlines.rings,
         more={} if accuracy is None else {"accuracy_m": accuracy},
     )
+
+
+def _areas(outlines: Outlines, locator: Locator) -> Float:
+    """Square metres of each landslide by its outline as it was found, float64, (n,)."""
+    assert locator.ellipsoid is not None
+    vertices, ring_size = _divided(outlines.vertices.astype(np.float64), outlines.ring_size, locator.straight_px)
+    places = locator.locate(vertices[:, 0], vertices[:, 1])
+    return _of_polygons(places, ring_size, outlines.first_ring, locator.ellipsoid)
+
+
+def _of_polygons(places: Positions, ring_size: Int, first_ring: Int, ellipsoid: Ellipsoid) -> Float:
+    """Exteriors without holes."""
+    areas = ring_areas(places.lon, places.lat, ring_size, ellipsoid)
+    return np.asarray(2.0 * areas[first_ring] - np.add.reduceat(areas, first_ring))
 
 
 def _divided(vertices: Float, size: Int, longest: float) -> tuple[Float, Int]:

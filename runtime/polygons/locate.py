@@ -15,7 +15,7 @@ from calanddet.runtime.georef import Georeference
 from calanddet.runtime.gsd import geodetic_base, ground_size
 from calanddet.runtime.polygons.measure import Ellipsoid
 
-__all__ = ["Locator", "Positions"]
+__all__ = ["Locator", "Positions", "is_earth", "offline"]
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Locator:
             pixels = np.stack([cols, rows], axis=1)
             return Positions(pixels, np.empty(0), np.empty(0), pixels)
         x, y = self.georeference.ground(rows, cols)
-        with _offline():
+        with offline():
             lon, lat = _transformed(self._to_base, x, y)
             if self._to_wgs84 is None:
                 degrees = np.stack([np.degrees(lon * self._radians), np.degrees(lat * self._radians)], axis=1)
@@ -86,9 +86,9 @@ class Locator:
             return
         wgs84 = CRS.from_epsg(4326)
         a, b = base.ellipsoid.semi_major_metre, base.ellipsoid.semi_minor_metre
-        earth = abs(a / EARTH_RADIUS_M - 1.0) < 0.005
+        earth = is_earth(a)
         try:
-            with _offline():
+            with offline():
                 self._to_base = Transformer.from_crs(crs, base, always_xy=True)
                 if earth and base.to_epsg() != 4326:
                     self._to_wgs84 = Transformer.from_crs(crs, wgs84, always_xy=True)
@@ -112,8 +112,13 @@ def _transformed(transformer: Transformer, x: Float, y: Float) -> tuple[Float, F
     return lon, lat
 
 
+def is_earth(radius_m: float) -> bool:
+    """Whether an ellipsoid is the Earth's, by its equatorial radius."""
+    return abs(radius_m / EARTH_RADIUS_M - 1.0) < 0.005
+
+
 @contextmanager
-def _offline() -> Iterator[None]:
+def offline() -> Iterator[None]:
     """No grid is fetched: a map made in the field equals one made in the office."""
     enabled = is_network_enabled()
     set_network_enabled(False)

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calanddet.runtime.polygons.regions import Corners, RegionRecords, RegionScan
-from calanddet.runtime.polygons.trace import slices, trace
+from calanddet.runtime.polygons.trace import batches, slices, trace
 from calanddet.runtime.types import Bytes
 
-__all__ = ["OutlineScan", "Outlines"]
+__all__ = ["Groups", "OutlineScan", "Outlines", "StoredOutlines"]
 
 Int = NDArray[np.int64]
 MAX_CORNERS = 1 << 20
@@ -24,7 +24,8 @@ MAX_VERTICES = 1 << 18
 class Outlines:
     """Some landslides of a map in scan order of their first pixels, in pixels.
 
-    pixels, total: int64, (n,), pixel count and sum of probability bytes; peak: uint8, (n,), largest byte.
+    pixels, total: int64, (n,), pixel count and sum of probability bytes; peak: uint8, (n,), largest byte; of those that
+    reach the threshold, which are all but `filled`, int64, (n,), or 0: pixels of holes that were filled.
     vertices: int32, (V, 2), (row, col) of pixel corners; ring_size: int64, (R,), vertices of each ring, unclosed;
     rings: int64, (n,), rings of each landslide, the exterior first. On an image drawn with rows downwards exteriors
     run counter-clockwise and holes clockwise.
@@ -36,9 +37,20 @@ class Outlines:
     vertices: NDArray[np.int32]
     ring_size: Int
     rings: Int
+    filled: Int | int = 0
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def area(self) -> Int:
+        """Pixels inside each outline, int64, (n,)."""
+        return self.pixels + self.filled
+
+    @property
+    def first_pixel(self) -> NDArray[np.int32]:
+        """(row, col) of each landslide's first pixel in scan order, int32, (n, 2)."""
+        return self.vertices[self.ring_start[self.first_ring]]
 
     @property
     def ring_start(self) -> Int:
@@ -51,11 +63,23 @@ class Outlines:
         return np.cumsum(self.rings) - self.rings
 
 
-class OutlineScan:
-    """Takes the map in bands and gives the landslides in it; `spill` is an empty binary file, read and write."""
+class Groups(Protocol):
+    """The landslides of a map in groups, in scan order of their first pixels; any group at any time, some empty."""
 
-    def __init__(self, width: int, threshold_byte: int, spill: BinaryIO) -> None:
-        self._width = width
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Outlines: ...
+
+
+class OutlineScan:
+    """Takes the map in bands and gives the landslides in it; `spill` is an empty binary file, read and write.
+
+    Regions whose largest byte is below `least_peak` are none: with a threshold below that this is hysteresis, for which
+    a region labelled at the low threshold only has to remember its maximum.
+    """
+
+    def __init__(self, width: int, threshold_byte: int, spill: BinaryIO, *, least_peak: int = 0) -> None:
+        self._width, self._least_peak = width, least_peak
         self._regions = RegionScan(width, threshold_byte)
         self._spill = spill
         self._waiting: list[Corners] = []
@@ -69,14 +93,16 @@ class OutlineScan:
         if sum(map(len, self._waiting)) > self._patience:
             self._put_away()
 
-    def finish(self) -> Iterator[Outlines]:
+    def finish(self) -> "StoredOutlines":
         """All landslides, in groups of bounded size and in scan order of their first pixels."""
         self._waiting.append(self._regions.finish())
         self._put_away()
         self._spill.flush()
         records = self._regions.finished
-        order = np.argsort(records.first)
-        return self._groups(records.take(order))
+        records = records.take(records.peak >= self._least_peak)
+        records = records.take(np.argsort(records.first))
+        size, label = np.concatenate(self._ring_size), np.concatenate(self._ring_label)
+        return StoredOutlines(self._spill, records, _RingTable.of(size, label, records.label))
 
     def _put_away(self) -> None:
         """Trace the finished regions; the others wait until there are twice as many corners, so that none is sifted
@@ -89,24 +115,6 @@ class OutlineScan:
         self._ring_label.append(rings.label)
         self._waiting = [Corners(corners.code[~done], label[~done])]
         self._patience = max(MAX_CORNERS, 2 * int((~done).sum()))
-
-    def _groups(self, records: RegionRecords) -> Iterator[Outlines]:
-        table = _RingTable.of(np.concatenate(self._ring_size), np.concatenate(self._ring_label), records.label)
-        total = int(table.size.sum())
-        stored: NDArray[np.int32] = np.empty((0, 2), np.int32)
-        if total:
-            stored = np.memmap(self._spill, "<i4", "r", shape=(total, 2))
-        for begin, end in _batches(table.vertices, MAX_VERTICES):
-            part = records.take(np.arange(begin, end))
-            rings = slices(table.first_ring[begin:end], table.rings[begin:end])
-            yield Outlines(
-                pixels=part.pixels,
-                total=part.total,
-                peak=part.peak,
-                vertices=np.asarray(stored[slices(table.first_vertex[begin:end], table.vertices[begin:end])]),
-                ring_size=table.size[rings],
-                rings=table.rings[begin:end],
-            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,12 +147,33 @@ class _RingTable:
         )
 
 
-def _batches(weights: Int, limit: int) -> Iterator[tuple[int, int]]:
-    """Consecutive ranges of items whose weights sum to at most `limit`, at least one item each."""
-    reached = np.cumsum(weights)
-    begin = 0
-    while begin < len(weights):
-        done = int(reached[begin - 1]) if begin else 0
-        end = max(begin + 1, int(np.searchsorted(reached, done + limit, side="right")))
-        yield begin, end
-        begin = end
+class StoredOutlines:
+    """The landslides of a map in groups, any of them at any time while the spill file is open; memory holds the groups
+    that are held and a record a landslide."""
+
+    def __init__(self, spill: BinaryIO, records: RegionRecords, table: _RingTable) -> None:
+        self._records, self._table = records, table
+        self._ranges = list(batches(table.vertices, MAX_VERTICES))
+        total = int(table.size.sum())
+        self._stored: NDArray[np.int32] = np.empty((0, 2), np.int32)
+        if total:
+            self._stored = np.memmap(spill, "<i4", "r", shape=(total, 2))
+
+    def __len__(self) -> int:
+        return len(self._ranges)
+
+    def __getitem__(self, index: int) -> Outlines:
+        begin, end = self._ranges[index]
+        table, part = self._table, self._records.take(np.arange(begin, end))
+        rings = slices(table.first_ring[begin:end], table.rings[begin:end])
+        return Outlines(
+            pixels=part.pixels,
+            total=part.total,
+            peak=part.peak,
+            vertices=np.asarray(self._stored[slices(table.first_vertex[begin:end], table.vertices[begin:end])]),
+            ring_size=table.size[rings],
+            rings=table.rings[begin:end],
+        )
+
+    def __iter__(self) -> Iterator[Outlines]:
+        return (self[index] for index in range(len(self)))

@@ -5,6 +5,7 @@ third with fourth. Where two of its pixels touch at a point, the rings are led a
 ring visits a point once and the polygon is valid (OGC 06-103r4, 6.1.11); two regions that touch stay two.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from calanddet.runtime.polygons.regions import Corners
 from calanddet.runtime.types import Bool
 
-__all__ = ["Rings", "cycles", "slices", "trace"]
+__all__ = ["Rings", "batches", "cycles", "slices", "trace"]
 
 Int = NDArray[np.int64]
 
@@ -113,3 +114,14 @@ def _vertex_order(links: _Links, edges: Int, size: Int, exterior: Bool) -> Int:
 def slices(start: Int, size: Int) -> Int:
     """Indices of all slices [start, start + size), one after another."""
     return np.asarray(np.arange(int(size.sum())) + np.repeat(start - (np.cumsum(size) - size), size))
+
+
+def batches(weights: Int, limit: int) -> Iterator[tuple[int, int]]:
+    """Consecutive ranges of items whose weights sum to at most `limit`, at least one item each."""
+    reached = np.cumsum(weights)
+    begin = 0
+    while begin < len(weights):
+        done = int(reached[begin - 1]) if begin else 0
+        end = max(begin + 1, int(np.searchsorted(reached, done + limit, side="right")))
+        yield begin, end
+        begin = end

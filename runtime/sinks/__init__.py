@@ -17,6 +17,7 @@ from calanddet.runtime.sinks.kml_each import each_folder, refuse_foreign, write_
 from calanddet.runtime.sinks.making import Making
 from calanddet.runtime.sinks.names import OutputNames
 from calanddet.runtime.sinks.outputs import MapOutputs, MapSummary, OutputOptions
+from calanddet.runtime.sinks.partial_set import partial_names, remove_partial_set
 from calanddet.runtime.sinks.preview import preview_size
 from calanddet.runtime.sinks.protocol import BandSink, NullSink
 from calanddet.runtime.sinks.report import (
@@ -30,10 +31,11 @@ from calanddet.runtime.sinks.report import (
     is_partial,
     is_same_finished_run,
     output_records,
+    stale_files,
     write_report,
 )
 from calanddet.runtime.sinks.totals import LandslideTotals
-from calanddet.runtime.sinks.workdir import WorkDir, work_path
+from calanddet.runtime.sinks.workdir import WorkDir, held, work_path
 
 __all__ = [
     "BandSink",
@@ -56,12 +58,16 @@ __all__ = [
     "TileRecord",
     "WorkDir",
     "each_folder",
+    "held",
     "is_partial",
     "is_same_finished_run",
     "kept_bands",
     "output_records",
+    "partial_names",
     "preview_size",
     "refuse_foreign",
+    "remove_partial_set",
+    "stale_files",
     "work_path",
     "write_each",
     "write_report",

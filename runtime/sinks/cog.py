@@ -88,14 +88,17 @@ class CogFile:
 
     def encode(self, block: Bytes) -> bytes:
         """A compressed block from probability bytes, uint8, (BLOCK, BLOCK); may be called from any thread."""
-        if self._look.table is not None:
-            block = np.asarray(cv2.LUT(block, np.frombuffer(self._look.table, np.uint8)), np.uint8)
         value = int(block[0, 0])
         if value != block.max() or value != block.min():
-            return self._deflate(block)
+            return self._deflate(self._looked_up(block))
         if value not in self._uniform:
-            self._uniform[value] = self._deflate(block)
+            self._uniform[value] = self._deflate(self._looked_up(block))
         return self._uniform[value]
+
+    def _looked_up(self, block: Bytes) -> Bytes:
+        if self._look.table is None:
+            return block
+        return np.asarray(cv2.LUT(block, np.frombuffer(self._look.table, np.uint8)), np.uint8)
 
     def append(self, level: int, block: bytes) -> None:
         """Add the next block of a level, in rows from the upper left. Raises OSError when the disk is full."""
@@ -189,9 +192,14 @@ class MapRasters:
         for row in self._pyramid.write(band):
             blocks = np.split(row.pixels, row.pixels.shape[1] // BLOCK, axis=1)
             for file in self._files:
-                if not file.passes(row.level, len(blocks)):
-                    for data in list((self._pool.map if self._pool else map)(file.encode, blocks)):
-                        file.append(row.level, data)
+                if file.passes(row.level, len(blocks)):
+                    continue
+                if row.blank:
+                    coded = [file.encode(blocks[0])] * len(blocks)
+                else:
+                    coded = list((self._pool.map if self._pool else map)(file.encode, blocks))
+                for data in coded:
+                    file.append(row.level, data)
 
     @property
     def complete_rows(self) -> int:
@@ -209,6 +217,7 @@ class MapRasters:
 
     def finish(self) -> None:
         """Complete the files. Raises OSError, or OutputError where one does not read back."""
+        self._pyramid.close()
         for file in self._files:
             file.finish()
 

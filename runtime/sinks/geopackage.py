@@ -3,7 +3,7 @@
 import struct
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from calanddet.runtime.sinks.attributes import attributes
 from calanddet.runtime.sinks.coordinates import closed
 from calanddet.runtime.sinks.failures import MEGABYTE, writing
 
-__all__ = ["GeoPackageSink"]
+__all__ = ["GeoPackageSink", "nothing_beside", "pinned_clock"]
 
 PINNED_DATE = "1970-01-01T00:00:00.000Z"
 """GeoPackage wants the time of the last change; the same map is to give the same bytes."""
@@ -46,7 +46,7 @@ class GeoPackageSink:
         geometry = _well_known(landslides)
         # With its index and its journal a layer takes less than twice what is put into it.
         needed = MEGABYTE + 2 * sum(ROW_BYTES + len(polygon) for polygon in geometry)
-        with writing(self._path.parent, needed), _pinned_clock(), warnings.catch_warnings():
+        with writing(self._path.parent, needed), pinned_clock(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
             raw.write(
                 self._path,
@@ -70,33 +70,16 @@ class GeoPackageSink:
         Raises OutputError where features are missing.
         """
         if not self._begun:
-            self.write(_NOTHING, 1)
+            self.write(Landslides.none(), 1)
         found = int(pyogrio.read_info(self._path, force_feature_count=True)["features"])
         if found != self._features:
             raise OutputError(f"{self._path.name} holds {found} of {self._features} landslides: is the disk full?")
         if found:
-            raw.read(self._path, skip_features=found - 1)
+            with nothing_beside():
+                raw.read(self._path, skip_features=found - 1)
 
     def close(self) -> None:
         """Nothing to let go of: the file is open only while it is written."""
-
-
-_NONE = np.empty(0)
-_NO_POINTS = np.empty((0, 2))
-_NO_COUNTS = np.empty(0, np.int64)
-_NOTHING = Landslides(
-    area_px=_NO_COUNTS,
-    area_m2=_NONE,
-    perimeter_m=_NONE,
-    confidence=_NONE,
-    confidence_max=_NONE,
-    centroid=_NO_POINTS,
-    vertices=_NO_POINTS,
-    ground=_NO_POINTS,
-    degrees=_NO_POINTS,
-    ring_size=_NO_COUNTS,
-    rings=_NO_COUNTS,
-)
 
 
 def _well_known(landslides: Landslides) -> NDArray[np.object_]:
@@ -117,12 +100,21 @@ def _well_known(landslides: Landslides) -> NDArray[np.object_]:
     return geometry
 
 
-@contextmanager
-def _pinned_clock() -> Iterator[None]:
+def pinned_clock() -> AbstractContextManager[None]:
     """OGR writes PINNED_DATE where it would write the time."""
-    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": PINNED_DATE})
+    return _configured("OGR_CURRENT_DATE", PINNED_DATE)
+
+
+def nothing_beside() -> AbstractContextManager[None]:
+    """Reading a GeoPackage with metadata leaves no .aux.xml beside it."""
+    return _configured("GDAL_PAM_ENABLED", "NO")
+
+
+@contextmanager
+def _configured(option: str, value: str) -> Iterator[None]:
+    before = pyogrio.get_gdal_config_option(option)
+    pyogrio.set_gdal_config_options({option: value})
     try:
         yield
     finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+        pyogrio.set_gdal_config_options({option: before})

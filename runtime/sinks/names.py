@@ -45,6 +45,11 @@ class OutputNames:
         return f"{self.name}_landslides.kml"
 
     @property
+    def levels(self) -> str:
+        """Regions at three thresholds, in the raster's CRS; where they are asked for."""
+        return f"{self.name}_levels.gpkg"
+
+    @property
     def preview(self) -> str:
         """Picture of the map."""
         return f"{self.name}_preview.png"
@@ -56,5 +61,5 @@ class OutputNames:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All but the report."""
+        """All that every set has, but the report."""
         return self.probability, self.mask, self.geojson, self.geopackage, self.kml, self.preview

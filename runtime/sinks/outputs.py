@@ -1,14 +1,17 @@
 """Everything that a map is written as: bands of probability in, a set of finished files out."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from time import perf_counter
 from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
 
 from calanddet.runtime.errors import OptionError
-from calanddet.runtime.polygons import Locator, OutlineScan, measure
+from calanddet.runtime.polygons import AreaRanges, Groups, LevelScans, Locator, Shaping
 from calanddet.runtime.sinks.blocks import Kept, kept_bands
 from calanddet.runtime.sinks.caption import Caption
 from calanddet.runtime.sinks.cog import CogLook, Grid, MapRasters
@@ -17,6 +20,7 @@ from calanddet.runtime.sinks.geojson import GeoJsonSink
 from calanddet.runtime.sinks.geopackage import GeoPackageSink
 from calanddet.runtime.sinks.kml import KmlSink
 from calanddet.runtime.sinks.making import Making
+from calanddet.runtime.sinks.mask import draw_mask
 from calanddet.runtime.sinks.names import OutputNames
 from calanddet.runtime.sinks.preview import LINE, PreviewSink
 from calanddet.runtime.sinks.protocol import LandslideSink
@@ -31,9 +35,11 @@ __all__ = ["MapOutputs", "MapSummary", "OutputOptions"]
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
     """min_area: smaller landslides make no polygon, in square metres, or pixels where the ground is not known; the
-    mask keeps them. deflate_threads: compress in so many threads, above 1 beside the caller's."""
+    mask keeps them. shaping: how they are cut out, by the threshold alone where None. deflate_threads: compress in so
+    many threads, above 1 beside the caller's."""
 
     min_area: float = 0.0
+    shaping: Shaping | None = None
     deflate_threads: int = 1
 
     def __post_init__(self) -> None:
@@ -46,12 +52,11 @@ class OutputOptions:
 @dataclass(frozen=True, slots=True)
 class MapSummary:
     """What was written: names in the work folder, landslides, coordinates ("earth", "other" body, "none": pixels),
-    metres a pixel at the raster's centre where known, and the seconds that each stage took of its thread."""
+    and the seconds that each stage took of its thread."""
 
     files: tuple[str, ...]
     landslides: LandslideTotals
     coordinates: str
-    gsd_m: float | None
     seconds: Mapping[str, float]
 
 
@@ -72,24 +77,25 @@ class MapOutputs:
         options: OutputOptions | None = None,
         kept: Kept = Kept(),
     ) -> None:
-        threshold = threshold_byte(making.threshold)
         self._work, self._grid, self._making = work, grid, making
         self._options = options or OutputOptions()
+        self._shaping = self._options.shaping or Shaping(making.threshold)
         self._names = OutputNames(work.name)
         self._locator = Locator(grid.georeference, (grid.height, grid.width))
         self._rows, self._kept = 0, kept
         self._seconds: dict[str, float] = {}
-        looks = {
-            work.file(self._names.probability): CogLook("probability, 254 is certain", making.tags),
-            work.file(self._names.mask): CogLook.mask(threshold, making.tags),
-        }
+        looks = {work.file(self._names.probability): CogLook("probability, 254 is certain", making.tags)}
+        if not self._shaping.redraws:
+            looks[work.file(self._names.mask)] = CogLook.mask(threshold_byte(making.threshold), making.tags)
         require_space(work.out_dir, grid.height * grid.width // 100)
         self._open = ExitStack()
         with writing(work.out_dir):
             self._rasters = MapRasters(grid, looks, threads=self._options.deflate_threads, kept=kept.bytes)
             self._open.callback(self._rasters.close)
-            spill = tempfile.TemporaryFile(dir=work.path)  # noqa: SIM115  closed with the rest
-            self._scan = OutlineScan(grid.width, threshold, self._open.enter_context(spill))
+            self._scan = self._shaping.scan(grid.width, self._spill())
+            self._levels: LevelScans | None = None
+            if self._shaping.levels is not None:
+                self._levels = LevelScans(self._shaping, grid.width, (self._spill(), self._spill()))
 
     def write(self, row: int, band: Bytes) -> None:
         """Take the rows from `row` on, uint8, (h, W): 0..254 probability, 255 nodata; the band may be reused then."""
@@ -103,6 +109,8 @@ class MapOutputs:
                 self._rasters.write(band)
             with self._timed("regions"):
                 self._scan.write(row, band)
+                if self._levels is not None:
+                    self._levels.write(row, band)
         self._rows += len(band)
 
     def kept_bands(self) -> Iterator[tuple[int, Bytes]]:
@@ -130,15 +138,22 @@ class MapOutputs:
             with self._timed("rasters"):
                 self._rasters.finish()
             with self._timed("polygons"):
+                groups = self._shaping.filled(self._scan.finish(), self._locator)
                 preview = PreviewSink(self._grid.height, self._grid.width)
-                totals = self._write_landslides(preview)
+                levels = None if self._levels is None else self._levels.finish(self._locator)
+                totals = self._write_landslides(groups, levels, preview)
+            if self._shaping.redraws:
+                with self._timed("mask"):
+                    self._draw_mask(groups)
+            if self._levels is not None and levels is not None:
+                with self._timed("levels"):
+                    self._write_levels(self._levels.around(groups, levels))
             with self._timed("preview"):
                 caption = self._caption(totals, preview)
                 preview.save(self._work.file(self._names.preview), thumbnail, caption)
         self.close()
-        return MapSummary(
-            self._names.files, totals, self._locator.body, self._locator.gsd_m, dict(sorted(self._seconds.items()))
-        )
+        files = (*self._names.files, *(() if self._levels is None else (self._names.levels,)))
+        return MapSummary(files, totals, self._locator.body, dict(sorted(self._seconds.items())))
 
     def close(self) -> None:
         """Close every file, finished or not; idempotent. What a full disk did not take is given up silently."""
@@ -153,7 +168,14 @@ class MapOutputs:
     ) -> None:
         self.close()
 
-    def _write_landslides(self, preview: PreviewSink) -> LandslideTotals:
+    def _spill(self) -> BinaryIO:
+        """An empty file in the work folder, closed with the rest."""
+        file = tempfile.TemporaryFile(dir=self._work.path)  # noqa: SIM115
+        return self._open.enter_context(file)
+
+    def _write_landslides(
+        self, groups: Groups, levels: tuple[Groups, Groups] | None, preview: PreviewSink
+    ) -> LandslideTotals:
         tags = self._making.tags
         sinks: tuple[LandslideSink, ...] = (
             GeoJsonSink(self._work.file(self._names.geojson), self._locator, tags),
@@ -163,18 +185,38 @@ class MapOutputs:
         )
         known = None if self._locator.ellipsoid is None else 0.0
         totals = LandslideTotals(area_m2=known, largest_m2=known)
-        with ExitStack() as closing:
+        ranges = None if levels is None else AreaRanges(groups, levels, self._locator, self._grid.width)
+        with ExitStack() as ending:
             for sink in sinks:
-                closing.callback(sink.close)
-            for outlines in self._scan.finish():
-                found = measure(outlines, self._locator)
-                kept = found.of_at_least(self._options.min_area)
-                for sink in sinks:
+                ending.callback(sink.close)
+            for found in self._shaping.drawn(groups, self._locator):
+                kept = (ranges.added(found) if ranges else found).of_at_least(self._options.min_area)
+                for sink in sinks if len(kept) else ():
                     sink.write(kept, totals.count + 1)
                 totals = totals.including(kept, len(found) - len(kept))
             for sink in sinks:
                 sink.finish()
         return totals
+
+    def _draw_mask(self, groups: Groups) -> None:
+        """The mask from the outlines and, for its nodata, the blocks that the probability raster was made of."""
+        blocks, shape = self._work.file(self._names.blocks), (self._grid.height, self._grid.width)
+        bands = kept_bands(blocks, Kept(self._grid.height, blocks.stat().st_size), shape)
+        path, look = self._work.file(self._names.mask), (self._grid, self._making.tags)
+        draw_mask(path, look, groups, bands, threads=self._options.deflate_threads)
+
+    def _write_levels(self, levels: Iterable[tuple[Shaping, Groups]]) -> None:
+        """One layer with the regions at each threshold, the lowest first, so that the highest are drawn on top."""
+        sink, count = GeoPackageSink(self._work.file(self._names.levels), self._locator, self._making.tags), 0
+        with closing(sink):
+            for shaping, groups in levels:
+                for found in shaping.drawn(groups, self._locator):
+                    kept = found.of_at_least(self._options.min_area)
+                    level = {"level": np.full(len(kept), shaping.threshold)}
+                    if len(kept):
+                        sink.write(replace(kept, more={**level, **kept.more}), count + 1)
+                    count += len(kept)
+            sink.finish()
 
     def _caption(self, totals: LandslideTotals, preview: PreviewSink) -> Caption:
         gsd = self._locator.gsd_m

@@ -21,6 +21,7 @@ __all__ = [
     "is_partial",
     "is_same_finished_run",
     "output_records",
+    "stale_files",
     "write_report",
 ]
 
@@ -81,12 +82,15 @@ class EngineRecord:
 @dataclass(frozen=True, slots=True)
 class TileRecord:
     """Tiles of the grid: all, inferred, skipped since none of their pixels is valid, and those inferred ones in which
-    the network's presence output says that there is a landslide."""
+    the network's presence output says that there is a landslide. With triage: passed, those with valid pixels that the
+    first look found not to be worth inferring, and looks, tiles of that first look, at half the resolution."""
 
     total: int
     inferred: int
     skipped: int
     with_presence: int
+    passed: int = 0
+    looks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,17 @@ def is_same_finished_run(report: Path, fingerprint: str) -> bool:
         return all((report.parent / o["name"]).stat().st_size == o["bytes"] for o in content["outputs"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def stale_files(report: Path, files: Sequence[str]) -> tuple[str, ...]:
+    """The files beside `report` that it tells of and that are not among `files`; none for a foreign report."""
+    try:
+        content = json.loads(report.read_text(encoding="utf-8"))
+        told = [str(output["name"]) for output in content["outputs"]] if content["format"] == REPORT_FORMAT else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    own = report.name.removesuffix("report.json")
+    return tuple(name for name in told if name not in files and name.startswith(own) and Path(name).name == name)
 
 
 def is_partial(report: Path) -> bool:

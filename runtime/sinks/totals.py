@@ -13,7 +13,8 @@ __all__ = ["LandslideTotals"]
 class LandslideTotals:
     """All landslides together: how many, how many were too small to be kept, and the area of those kept.
 
-    area_m2 and largest_m2 are None where the ground is not known; area_px counts pixels.
+    area_m2 and largest_m2 are None where the ground is not known; area_px counts pixels. area_m2_low, area_m2_high: the
+    sums of the ranges of areas, None where there are none.
     """
 
     count: int = 0
@@ -21,6 +22,8 @@ class LandslideTotals:
     area_px: int = 0
     area_m2: float | None = None
     largest_m2: float | None = None
+    area_m2_low: float | None = None
+    area_m2_high: float | None = None
 
     def including(self, kept: Landslides, dropped: int) -> "LandslideTotals":
         """These and a group more."""
@@ -30,5 +33,17 @@ class LandslideTotals:
             area = (area or 0.0) + float(known.sum())
             largest = max(largest or 0.0, float(known.max()))
         return LandslideTotals(
-            self.count + len(kept), self.dropped + dropped, self.area_px + int(kept.area_px.sum()), area, largest
+            count=self.count + len(kept),
+            dropped=self.dropped + dropped,
+            area_px=self.area_px + int(kept.area_px.sum()),
+            area_m2=area,
+            largest_m2=largest,
+            area_m2_low=_added(self.area_m2_low, kept, "area_m2_low"),
+            area_m2_high=_added(self.area_m2_high, kept, "area_m2_high"),
         )
+
+
+def _added(total: float | None, kept: Landslides, name: str) -> float | None:
+    """The total with a column's known values, as it was where there is no such column."""
+    column = kept.more.get(name)
+    return total if column is None else (total or 0.0) + float(np.nansum(column))

@@ -2,7 +2,8 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -12,7 +13,7 @@ from calanddet.runtime.replace import to_disk
 from calanddet.runtime.sinks.failures import writing
 from calanddet.runtime.sinks.lock import RunLock
 
-__all__ = ["WorkDir", "work_path"]
+__all__ = ["WorkDir", "held", "work_path"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,22 @@ logger = logging.getLogger(__name__)
 def work_path(out_dir: Path, name: str) -> Path:
     """The folder in which the set `name` of `out_dir` grows."""
     return out_dir / f".{name}.partial"
+
+
+@contextmanager
+def held(out_dir: Path, name: str) -> Iterator[None]:
+    """Keep runs away from the set `name` of `out_dir` while something is done to its finished files.
+
+    Raises OutputError where a run is at it.
+    """
+    with writing(out_dir):
+        lock = RunLock(_lock_path(out_dir, name))
+    with closing(lock):
+        yield
+
+
+def _lock_path(out_dir: Path, name: str) -> Path:
+    return out_dir / f".{name}.lock"
 
 
 class WorkDir:
@@ -40,7 +57,7 @@ class WorkDir:
         self._keep = tuple(keep)
         with writing(out_dir):
             out_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = RunLock(out_dir / f".{name}.lock")
+            self._lock = RunLock(_lock_path(out_dir, name))
             try:
                 self.path.mkdir(exist_ok=True)
                 self.stays = self._cleared(self._keep)
@@ -81,8 +98,11 @@ class WorkDir:
         """Path of an unfinished file."""
         return self.path / name
 
-    def commit(self, files: Sequence[str], *, report: str) -> tuple[Path, ...]:
+    def commit(self, files: Sequence[str], *, report: str, stale: Sequence[str] = ()) -> tuple[Path, ...]:
         """Move finished files, and `report` last, from the partial folder to their places; gives their paths.
+
+        Other runs stay out until `close`, for what is still to be made of the files.
+        stale: files of an earlier set of the name that this one has not; they go first, while a report tells of them.
 
         A report says that its set is complete, so the order is: every file is on the disk; the old report goes; the
         files take their names, one atomic rename each; the new report takes its name. Whenever the power goes, the
@@ -98,9 +118,10 @@ class WorkDir:
                 to_disk(self.file(name))
             to_disk(self.path)
             with deferred() as interruption:
+                for name in stale:
+                    (self.out_dir / name).unlink(missing_ok=True)
                 self._rename(files, report)
         self.stays = False
-        self.close()
         if interruption.asked:
             raise KeyboardInterrupt
         return tuple(self.out_dir / name for name in (*files, report))

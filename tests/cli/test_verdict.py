@@ -35,3 +35,12 @@ def test_the_device_comes_with_the_reason_for_it(tmp_path: Path, engine: dict[st
     assert rows["device"] == said
     assert next(iter(rows)) == "preview"
     assert rows["image"].startswith("140 x 90 pixels at 0.5 m")
+
+
+def test_an_area_comes_with_its_range_where_there_is_one(tmp_path: Path) -> None:
+    told = report({})
+    plain = dict(result_rows(MapResult("area", {"preview": tmp_path / "p.png"}, told, kept=False)))
+    assert plain["landslides"] == "2, 18 m2 in all"
+    told["landslides"] |= {"area_m2_low": 9.2, "area_m2_high": 31.0}
+    ranged = dict(result_rows(MapResult("area", {"preview": tmp_path / "p.png"}, told, kept=False)))
+    assert ranged["landslides"] == "2, 18 m2 (9 to 31) in all"

@@ -2,6 +2,7 @@
 
 import errno
 import json
+from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -24,6 +25,7 @@ from calanddet.runtime.sinks import each_folder, write_each
 from calanddet.runtime.sinks.attributes import FIELDS
 from calanddet.runtime.sinks.geojson import GeoJsonSink
 from calanddet.runtime.sinks.kml import KmlSink
+from calanddet.runtime.sinks.lock import RunLock
 from helpers.maps import UTM, blobs, landslides_of, random_map
 from helpers.rasters import write
 from helpers.vector import fill
@@ -228,6 +230,19 @@ def test_a_folder_never_tells_of_an_older_map(tmp_path: Path) -> None:
     then = mapped(tmp_path, MapOptions(overwrite=True, min_area=float(first.report["landslides"]["largest_m2"])))
     assert before > 1
     assert [file.name for file in then.files["kml_each"].iterdir()] == ["area_landslides_0001.kml"]
+
+
+def test_the_folder_is_made_while_no_other_run_can_come_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def watched(kml: Path) -> Path:
+        with pytest.raises(OutputError, match="being written by another run"):
+            RunLock(tmp_path / "out" / ".area.lock")
+        return write_each(kml)
+
+    monkeypatch.setattr("calanddet.runtime.mapping.write_each", watched)
+    assert not mapped(tmp_path, MapOptions(kml_each=True)).kept
+    assert mapped(tmp_path, MapOptions(kml_each=True)).kept
+    with closing(RunLock(tmp_path / "out" / ".area.lock")), pytest.raises(OutputError, match="another run"):
+        mapped(tmp_path, MapOptions(kml_each=True))
 
 
 def test_a_folder_of_somebody_else_is_refused_before_the_work(tmp_path: Path) -> None:

@@ -105,7 +105,6 @@ def test_all_files_of_a_map_agree(tmp_path: Path) -> None:
     assert totals.area_px == (mask == 1).sum() == columns[list(meta["fields"]).index("area_px")].sum()
     assert totals.area_m2 == pytest.approx(totals.area_px * 0.25, rel=2e-3)
     assert summary.coordinates == "earth"
-    assert summary.gsd_m == pytest.approx(0.5, rel=1e-3)
     assert summary.files == NAMES.files
     assert set(summary.seconds) == {"rasters", "regions", "polygons", "preview"}
 
@@ -147,7 +146,6 @@ def test_small_landslides_are_left_out_and_counted_and_numbers_have_no_gap(tmp_p
 def test_without_a_crs_the_set_is_in_pixels(tmp_path: Path) -> None:
     summary = made(tmp_path, blobs(2, height=150, width=200), Georeference(None, Affine(2, 0, 1, 0, -2, 1)))
     assert summary.coordinates == "none"
-    assert summary.gsd_m is None
     assert summary.landslides.area_m2 is None
     assert summary.landslides.area_px > 0
 
