@@ -22,7 +22,8 @@ class Raw(NamedTuple):
     """What a file holds for a window, before it is made into bytes.
 
     planes: (B, H, W), the colours (three, or one of indices into a palette), then alpha where there is one; overwritten
-    by the reader's next load. stored: uint8, (H, W), the file's mask, 0 where not valid; None where it has none.
+    by the reader's next load; zero where all of the window is masked. stored: uint8, (H, W), the file's mask, 0 where
+    not valid; None where it has none.
     """
 
     planes: NDArray[Any]
@@ -69,12 +70,19 @@ class BandReader:
             "cannot be read"
         )
         with gdal_errors(complaint):
-            planes = self._planes(*shape)
-            self._dataset.read(self._bands, window=area, out=planes)
-            if not self._masks:
-                return Raw(planes, None)
-            masks: Bytes = self._dataset.read_masks(self._masks, window=area, out_shape=(len(self._masks), *shape))
-        return Raw(planes, masks[0] if len(masks) == 1 else masks.max(axis=0))
+            planes, stored = self._planes(*shape), self._stored(area, shape)
+            if stored is not None and not stored.any():
+                planes.fill(0)  # where nothing is valid no colour is looked at: a mask is read faster than an image
+            else:
+                self._dataset.read(self._bands, window=area, out=planes)
+        return Raw(planes, stored)
+
+    def _stored(self, area: GdalWindow, shape: tuple[int, int]) -> Bytes | None:
+        if not self._masks:
+            return None
+        masks: Bytes = self._dataset.read_masks(self._masks, window=area, out_shape=(len(self._masks), *shape))
+        stored: Bytes = masks[0] if len(masks) == 1 else masks.max(axis=0)
+        return stored
 
     def _planes(self, height: int, width: int) -> NDArray[Any]:
         size = len(self._bands) * height * width

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from calanddet.runtime.errors import InputError
+from calanddet.runtime.sources.pieces import Pieces
 from calanddet.runtime.sources.remote import Place, is_url, stem_of
 
-__all__ = ["SUFFIXES", "find_inputs"]
+__all__ = ["SUFFIXES", "find_inputs", "find_pieces"]
 
 _RASTERS = frozenset((".tif", ".tiff", ".gtiff", ".cog", ".vrt", ".img", ".ntf", ".nitf"))
 _PICTURES = frozenset((".jpg", ".jpeg", ".jp2", ".j2k", ".png", ".webp", ".bmp"))
@@ -27,6 +28,17 @@ def find_inputs(inputs: Sequence[Place]) -> list[Place]:
     Raises InputError, naming them, for what does not exist, folders and globs without an image, and images whose names
     differ only in folder, suffix or case, since their outputs would collide.
     """
+    found = _found(inputs)
+    _refuse_collisions(found)
+    return found
+
+
+def find_pieces(inputs: Sequence[Place]) -> Pieces:
+    """The images that `inputs` name, as in `find_inputs`, as one raster; their names may be alike."""
+    return Pieces.of(_found(inputs))
+
+
+def _found(inputs: Sequence[Place]) -> list[Place]:
     if not inputs:
         raise InputError("no input was named: give an image, a folder of images, or a glob")
     paths = [item for item in inputs if not is_url(item)]
@@ -38,7 +50,6 @@ def find_inputs(inputs: Sequence[Place]) -> list[Place]:
     for item in inputs:
         for path in [str(item)] if is_url(item) else _expanded(item):
             found.setdefault(path.resolve() if isinstance(path, Path) else path, path)
-    _refuse_collisions(found.values())
     return list(found.values())
 
 

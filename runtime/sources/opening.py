@@ -16,7 +16,7 @@ from calanddet.runtime.errors import CalanddetError, InputError
 from calanddet.runtime.sources.integrity import check_end, check_file
 from calanddet.runtime.sources.remote import Place
 
-__all__ = ["MAX_SIDE", "answered", "gdal_errors", "open_dataset"]
+__all__ = ["MAX_SIDE", "answered", "gdal_errors", "open_dataset", "open_virtual"]
 
 MAX_SIDE = 1 << 20
 """The longest side of a raster, in pixels: 200 km at 20 cm; beyond it a header is taken for a corrupt one."""
@@ -56,16 +56,25 @@ def open_dataset(path: Place) -> DatasetReader:
     """Open one image for reading. Raises InputError when it is missing, broken, or a container without bands."""
     if isinstance(path, Path):
         check_file(path)
-    with gdal_errors(f"{path} cannot be opened as an image"), warnings.catch_warnings():
-        # A raster without a transform is a note to the user, not a warning of the library below.
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        dataset = rasterio.open(path.absolute() if isinstance(path, Path) else path)
+    dataset = _opened(path.absolute() if isinstance(path, Path) else path, str(path))
     try:
         _check(dataset, path)
     except InputError:
         dataset.close()
         raise
     return dataset
+
+
+def open_virtual(document: str, name: str) -> DatasetReader:
+    """Open a virtual raster by its XML; `name` is what it is called when that fails, with an InputError."""
+    return _opened(document, name)
+
+
+def _opened(place: Path | str, name: str) -> DatasetReader:
+    with gdal_errors(f"{name} cannot be opened as an image"), warnings.catch_warnings():
+        # A raster without a transform is a note to the user, not a warning of the library below.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(place)
 
 
 def _check(dataset: DatasetReader, path: Place) -> None:

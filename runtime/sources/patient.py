@@ -8,13 +8,14 @@ from functools import partial
 from math import inf
 from time import monotonic
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calanddet.runtime.errors import InputError
 from calanddet.runtime.sources.complaints import nothing_missing
-from calanddet.runtime.sources.protocol import InParts, Source, SourceInfo
+from calanddet.runtime.sources.protocol import InParts, Sampled, Source, SourceInfo
 from calanddet.runtime.types import Pixels, Window
 
 __all__ = ["READING_WAITS_S", "PatientSource"]
@@ -94,6 +95,13 @@ class PatientSource:
         parts = self._source.thumbnail_parts(longest)
         got = [self._insisting(partial(self._thumbnail_rows, longest, *part), self._waits_s) for part in parts]
         return Pixels(np.concatenate([part.rgb for part in got]), np.concatenate([part.valid for part in got]))
+
+    def sample(self, windows: int) -> list[NDArray[Any]]:
+        """See Sampled; nothing of a source that is none."""
+        return self._insisting(lambda: self._sampled(windows), self._waits_s)
+
+    def _sampled(self, windows: int) -> list[NDArray[Any]]:
+        return self._source.sample(windows) if isinstance(self._source, Sampled) else []
 
     def _thumbnail_rows(self, longest: int, start: int, stop: int) -> Pixels:
         assert isinstance(self._source, InParts)

@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from types import TracebackType
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from numpy.typing import NDArray
 
 from calanddet.runtime.georef import Georeference
 from calanddet.runtime.stretch import Stretch
 from calanddet.runtime.types import Pixels, Window
 
-__all__ = ["InParts", "Interruptible", "Source", "SourceInfo"]
+__all__ = ["InPanels", "InParts", "Interruptible", "OpenSource", "Sampled", "Source", "SourceInfo"]
+
+Own = TypeVar("Own")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +28,9 @@ class SourceInfo:
     identity: what tells whether the input changed, as JSON knows it: {"bytes": total size of all files concerned,
     "mtime_ns": of the youngest, "files": [[name, bytes, mtime_ns], ...]}.
     notes: sentences for the user. reading: how its pixels are read (rules of validity, overviews), in words that two
-    openings of one file share.
+    openings of one file share. reduced: whether a smaller copy is stored, so that a thumbnail is quick.
+    decoded_bytes: of decoded blocks that GDAL has to keep between strips, beside what one takes (see decoding.py).
+    carried_bytes: of pixels that the source itself keeps from one window for the next, in strips from top to bottom.
     """
 
     path: str
@@ -38,6 +45,9 @@ class SourceInfo:
     identity: dict[str, Any]
     notes: tuple[str, ...]
     reading: str = ""
+    reduced: bool = False
+    decoded_bytes: int = 0
+    carried_bytes: int = 0
 
 
 class Source(Protocol):
@@ -49,7 +59,7 @@ class Source(Protocol):
         ...
 
     def read(self, window: Window) -> Pixels:
-        """The pixels of `window`; what lies outside the raster is black and not valid.
+        """The pixels of `window`, in arrays of their own; what lies outside the raster is black and not valid.
 
         Raises InputError when the file cannot be read there.
         """
@@ -67,12 +77,44 @@ class Source(Protocol):
         ...
 
 
+class OpenSource(Source, Protocol):
+    """A source that is its own context manager."""
+
+    def __enter__(self: Own) -> Own: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """A source whose values, before they become bytes, can be looked at."""
+
+    def sample(self, windows: int) -> list[NDArray[Any]]:
+        """Valid values as stored, 1-D, from at most so many windows along each side; see `sample_windows`.
+
+        Raises InputError when the file cannot be read there.
+        """
+        ...
+
+
 @runtime_checkable
 class Interruptible(Protocol):
     """A source that may wait for its data."""
 
     def interrupt(self) -> None:
         """Wait no longer, in whatever thread; `read` then fails, if it was waiting, with the reason for the wait."""
+        ...
+
+
+@runtime_checkable
+class InPanels(Protocol):
+    """A source whose rows may be read in parts side by side at no further cost; others are asked for whole rows."""
+
+    @property
+    def panel_cols(self) -> int:
+        """Columns to read at a time: no storage block lies in two such parts, counted from the left; 0 for all."""
         ...
 
 

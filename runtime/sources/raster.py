@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from math import ceil
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -15,49 +14,45 @@ from rasterio.io import DatasetReader
 
 from calanddet.runtime.errors import CalanddetError, OptionError
 from calanddet.runtime.sources.bandreader import BandReader, Raw
-from calanddet.runtime.sources.bands import choose_bands
+from calanddet.runtime.sources.bands import Bands, choose_bands
 from calanddet.runtime.sources.complaints import nothing_missing
-from calanddet.runtime.sources.describe import describe
+from calanddet.runtime.sources.describe import describe, stretching
 from calanddet.runtime.sources.opening import answered, gdal_errors, open_dataset
 from calanddet.runtime.sources.palette import Palette
-from calanddet.runtime.sources.patient import PatientSource
 from calanddet.runtime.sources.protocol import SourceInfo
-from calanddet.runtime.sources.remote import Place, forget, is_url, remote_identity
-from calanddet.runtime.sources.sampling import find_stretch
+from calanddet.runtime.sources.remote import Place, is_url
+from calanddet.runtime.sources.sampling import PER_AXIS, find_stretch, sample_values
 from calanddet.runtime.sources.validity import Validity
+from calanddet.runtime.sources.wrapped import clipped, nothing
+from calanddet.runtime.stretch import Stretch
 from calanddet.runtime.types import Bool, Bytes, Pixels, Window
 
-__all__ = ["RasterSource", "open_source"]
+__all__ = ["RasterSource", "open_raster"]
 
+_PANEL = 4096
+"""Columns, at least, that are read at a time: what is made of them stays in the processor's caches."""
 _STRIP = 256
 """Rows of the file, at least, that a thumbnail reads at a time."""
 
 
-def open_source(path: Place, *, bands: Sequence[int] | None = None) -> "RasterSource | PatientSource":
-    """Open a raster file, or one on a web server by its URL, for reading; a context manager.
+def open_raster(path: Place, bands: Bands | None = None, stretch: Stretch | None = None) -> "RasterSource":
+    """Open an image on the disk, or on a web server, whose answers are then taken as they come; see RasterSource.
 
-    bands: 1-based numbers to read as red, green and blue, where the file's own account of them is not wanted.
     Raises InputError for a file that is missing, broken, or without three real bands; OptionError for bad `bands`.
     """
     if not is_url(path):
-        return _open_raster(Path(path), bands)
-    url = str(path)
-    remote_identity(url)  # says by itself why there is no such image, which GDAL does not
-    return PatientSource(lambda: _open_remote(url, bands), afresh=lambda: forget(url))
-
-
-def _open_remote(url: str, bands: Sequence[int] | None) -> "RasterSource":
+        return _opened(path, bands, stretch)
     with ExitStack() as closing:
-        with nothing_missing(url):
-            source = closing.enter_context(_open_raster(url, bands))
+        with nothing_missing(str(path)):
+            source = closing.enter_context(_opened(path, bands, stretch))
         closing.pop_all()
         return source
 
 
-def _open_raster(path: Place, bands: Sequence[int] | None) -> "RasterSource":
+def _opened(path: Place, bands: Bands | None, stretch: Stretch | None) -> "RasterSource":
     dataset = open_dataset(path)
     try:
-        return RasterSource(dataset, path, bands)
+        return RasterSource(dataset, path, bands, stretch=stretch)
     except CalanddetError:
         dataset.close()
         raise
@@ -66,20 +61,26 @@ def _open_raster(path: Place, bands: Sequence[int] | None) -> "RasterSource":
 class RasterSource:
     """An open raster of any size and real dtype, read with GDAL, by one thread at a time.
 
-    Values that are not bytes get one stretch for the whole raster, found when it is opened.
+    Values that are not bytes get one stretch for the whole raster, found when it is opened, or that of a larger
+    dataset that it belongs to, where `stretch` is given. bands: see `choose_bands`.
     """
 
-    def __init__(self, dataset: DatasetReader, path: Place, bands: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, dataset: DatasetReader, path: Place, bands: Bands | None = None, *, stretch: Stretch | None = None
+    ) -> None:
         with gdal_errors(f"{path} cannot be understood"):
             choice = answered(lambda: choose_bands(dataset, str(path), bands))
             self._validity = answered(lambda: Validity.of(dataset, choice))
             self._palette = answered(lambda: Palette.of(dataset, str(path), choice)) if choice.palette else None
             self._reader = BandReader(dataset, path, choice, self._validity)
         stretched = self._palette is None and self._reader.dtype != np.uint8
-        self._stretch = find_stretch(self._reader, self._validity) if stretched else None
+        self._stretch = (stretch or find_stretch(self.sample(PER_AXIS))) if stretched else None
         with gdal_errors(f"{path} cannot be understood"):
             info = answered(lambda: describe(dataset, path, choice, self._reader, self._stretch))
-            self._info = replace(info, reading=f"{self._validity}, overviews {dataset.overviews(choice.rgb[0])}")
+            overviews = dataset.overviews(choice.rgb[0])
+        notes = (*info.notes, *filter(None, [stretching(info) if stretch is None else ""]))
+        reading = f"{self._validity}, overviews {overviews}"
+        self._info = replace(info, notes=notes, reading=reading, reduced=bool(overviews))
 
     @property
     def info(self) -> SourceInfo:
@@ -91,19 +92,24 @@ class RasterSource:
 
         Raises InputError, naming the window, when the file cannot be read there.
         """
-        inside = _intersection(window, self._info.shape)
+        inside = clipped(window, self._info.shape)
         if inside is None:
-            return _nothing(window.height, window.width)
+            return nothing(window.height, window.width)
         raw = self._reader.load(inside)
-        if inside == window:
-            size = window.height, window.width
-            pixels = Pixels(np.empty((*size, 3), np.uint8), np.empty(size, np.bool_))
-        else:
-            pixels = _nothing(window.height, window.width)
+        pixels = nothing(window.height, window.width)
         top, left = inside.row - window.row, inside.col - window.col
         place = np.s_[top : top + inside.height, left : left + inside.width]
         self._develop(raw, pixels.rgb[place], pixels.valid[place])
         return pixels
+
+    @property
+    def panel_cols(self) -> int:
+        """See InPanels."""
+        return -(-_PANEL // self._info.block[1]) * self._info.block[1]
+
+    def sample(self, windows: int) -> list[NDArray[Any]]:
+        """See Sampled."""
+        return sample_values(self._reader, self._validity, windows)
 
     def thumbnail(self, longest: int) -> Pixels:
         """The whole image, its longer side at most `longest` pixels; never enlarged.
@@ -130,7 +136,7 @@ class RasterSource:
         step = rows / height
         fold = 2 if rows >= 2 * height and cols >= 2 * width else 1
         size = (stop - start) * fold, width * fold
-        part = _nothing(*size)
+        part = nothing(*size)
         self._develop(self._reader.load_rows(start * step, min(stop * step, rows), size), part.rgb, part.valid)
         return part if fold == 1 else _halved(part)
 
@@ -154,9 +160,11 @@ class RasterSource:
         self.close()
 
     def _develop(self, raw: Raw, rgb: Bytes, valid: Bool) -> None:
-        """Fill `rgb` (H, W, 3) and `valid` (H, W), either a part of a larger array, from raw values."""
+        """Fill `rgb` (H, W, 3) and `valid` (H, W), zero and either a part of a larger array, from raw values."""
         planes, stored = raw
         known = self._validity.of_pixels(planes, stored)
+        if known is not None and not known.any():
+            return
         if self._palette is not None:
             colours, shown = self._palette.colours(planes[0]), self._palette.shown(planes[0])
             known = shown if known is None else np.logical_and(known, shown, out=known)
@@ -169,16 +177,6 @@ class RasterSource:
             if not known.all():
                 np.multiply(colours, known.view(np.uint8), out=colours)
         cv2.merge(list(colours), dst=rgb)
-
-
-def _intersection(window: Window, shape: tuple[int, int]) -> Window | None:
-    row, col = max(window.row, 0), max(window.col, 0)
-    height, width = min(window.stop_row, shape[0]) - row, min(window.stop_col, shape[1]) - col
-    return Window(row, col, height, width) if height > 0 and width > 0 else None
-
-
-def _nothing(height: int, width: int) -> Pixels:
-    return Pixels(np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.bool_))
 
 
 def _parts(size: int, part: int) -> Iterator[tuple[int, int]]:

@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 
 from calanddet.runtime.errors import InputError
 
-__all__ = ["Place", "forget", "gdal_options", "insisting", "is_url", "remote_identity", "stem_of"]
+__all__ = ["Place", "fetched", "forget", "gdal_options", "insisting", "is_url", "remote_identity", "stem_of"]
 
 Place: TypeAlias = Path | str
 """Where an image is: a path, or the URL of one on a web server, as text."""
@@ -45,12 +45,12 @@ patience is `PatientSource`'s."""
 _ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_INGESTED_BYTES_AT_OPEN": 65536}
 
 
-def gdal_options(place: Place) -> dict[str, Any]:
+def gdal_options(place: object) -> dict[str, Any]:
     """GDAL's settings for reading an image, for `rasterio.Env`; of a VRT on the disk, parts may be on a server."""
     return {**_PERSISTENT, **_ALONE} if is_url(place) else _PERSISTENT
 
 
-def is_url(place: Place) -> bool:
+def is_url(place: object) -> bool:
     """Whether an image is on a web server."""
     return isinstance(place, str) and place.lower().startswith(("http://", "https://"))
 
@@ -98,19 +98,45 @@ def insisting(question: Callable[[], T], waits_s: tuple[float, ...]) -> T:
     return question()
 
 
+def fetched(url: str, most: int) -> bytes:
+    """All of a small file on a web server. Raises InputError where it cannot be had or has more than `most` bytes."""
+    data = insisting(lambda: _told(url, lambda: _got(url, most + 1)), OPENING_WAITS_S)
+    if len(data) > most:
+        raise InputError(f"{url} has more than {most >> 20} MiB: that is no description of an image")
+    return data
+
+
 class NoAnswerError(InputError):
     """A server did not answer, and may a moment later."""
 
 
 def _asked(url: str) -> tuple[int, str]:
     """Size in bytes and the server's mark of the file's state, from a request for its first byte."""
-    try:
+
+    def ask() -> tuple[int, str]:
         request = urllib.request.Request(url, headers={"Range": "bytes=0-0"})
         with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
             if answer.status != 206:
                 raise InputError(f"the server of {url} does not give parts of files: download the image and map that")
             size = int(answer.headers["Content-Range"].rpartition("/")[2])
             return size, str(answer.headers["ETag"] or answer.headers["Last-Modified"] or "")
+
+    return _told(url, ask)
+
+
+def _got(url: str, most: int) -> bytes:
+    with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
+        data: bytes = answer.read(most)
+        promised = answer.headers["Content-Length"]
+    if promised is not None and len(data) < min(int(promised), most):
+        raise NoAnswerError(f"{url} was not given whole")
+    return data
+
+
+def _told(url: str, question: Callable[[], T]) -> T:
+    """What `question` to a server answers; why not, as InputError or, where it may a moment later, NoAnswerError."""
+    try:
+        return question()
     except urllib.error.HTTPError as error:
         kind = NoAnswerError if error.code in _PASSING else InputError
         raise kind(f"{url} cannot be had: the server says {error.code} {error.reason}") from error

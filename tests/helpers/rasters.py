@@ -13,6 +13,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine
 
 from calanddet.runtime.sources import open_source
+from calanddet.runtime.sources.bands import Bands
 from calanddet.runtime.types import Bool, Bytes, Pixels, Window
 
 GRID = Affine(0.25, 0.0, 412345.0, 0.0, -0.25, 3567890.0)
@@ -66,7 +67,7 @@ def masked(planes: NDArray[np.uint8], valid: Bool) -> Bytes:
     return np.where(valid[..., None], planes.transpose(1, 2, 0), 0).astype(np.uint8)
 
 
-def whole(path: Path, bands: tuple[int, int, int] | None = None) -> Pixels:
+def whole(path: Path, bands: Bands | None = None) -> Pixels:
     """All pixels of a file."""
     with open_source(path, bands=bands) as source:
         return source.read(Window(0, 0, *source.info.shape))

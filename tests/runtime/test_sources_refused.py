@@ -87,7 +87,7 @@ def test_too_few_colours(tmp_path: Path, bands: int, kinds: tuple[ColorInterp, .
     message = refusal(write(tmp_path / "area.tif", colours(ROWS, COLS, bands=bands), interpretation=kinds))
     assert text in message
     assert "red, green and blue" in message
-    assert "bands=(1, 1, 1)" in message
+    assert "--bands 1,1,1" in message
 
 
 @pytest.mark.parametrize("bands", [1, 3])
