@@ -6,6 +6,7 @@ import numpy as np
 
 from calanddet.runtime.blend import BlendRule
 from calanddet.runtime.mosaic.loops import accumulate, finalise
+from calanddet.runtime.spec import NODATA
 from calanddet.runtime.tiling import TileGrid
 from calanddet.runtime.types import Bool, Bytes
 
@@ -32,9 +33,12 @@ class Mosaic:
         self._emit = emit
         self._tile_row = tile_row
         self._sums = np.zeros((min(grid.rows.tile, grid.rows.length), grid.cols.length), np.uint32)
+        self._used = 0
+        self._nothing: Bytes = np.empty((0, grid.cols.length), np.uint8)
 
     def add(self, tile_col: int, probability: Bytes) -> None:
         """Blend in the tile at column index `tile_col` of the current tile row; probability: uint8, (T, T)."""
+        self._used = len(self._sums)
         accumulate(
             self._sums,
             probability,
@@ -43,21 +47,33 @@ class Mosaic:
             self._cols.origin(tile_col),
         )
 
-    def finish_row(self, valid: Bool) -> None:
+    def finish_row(self, valid: Bool | None) -> None:
         """Hand over the rows that no later tile row touches, and move on to the next one.
 
-        valid: bool, (h, W), for exactly those rows; what is not valid becomes 255.
+        valid: bool, (h, W), for exactly those rows; what is not valid becomes 255; None where no pixel is.
         """
         start = self._rows.origin(self._tile_row)
         height = self._rows.final_until(self._tile_row) - start
-        if valid.shape != (height, self._cols.length):
+        if valid is not None and valid.shape != (height, self._cols.length):
             raise ValueError(
                 f"tile row {self._tile_row} finishes {height} x {self._cols.length} pixels, not {valid.shape}"
             )
-        band = np.empty(valid.shape, np.uint8)
-        finalise(self._sums, valid, band)
+        band = self._blank(height) if valid is None else np.empty(valid.shape, np.uint8)
+        if valid is not None:
+            finalise(self._sums, valid, band)
         self._tile_row += 1
-        kept = self._sums.shape[0] - height
-        self._sums[:kept] = self._sums[height:]
-        self._sums[kept:] = 0
+        self._drop(height)
         self._emit(start, band)
+
+    def _drop(self, height: int) -> None:
+        """Move the sums up by `height` rows; only `_used` ones, from the top, are other than zero."""
+        kept = max(self._used - height, 0)
+        self._sums[:kept] = self._sums[height : height + kept]
+        self._sums[kept : self._used] = 0
+        self._used = kept
+
+    def _blank(self, height: int) -> Bytes:
+        """Rows of nodata; the same array each time, which nobody writes to."""
+        if len(self._nothing) < height:
+            self._nothing = np.full((height, self._cols.length), NODATA, np.uint8)
+        return self._nothing[:height]

@@ -14,7 +14,7 @@ class Restart:
 
     row: the first row of the map that is still wanted; tile_row, tile_col: where cutting begins, which is where a batch
     began, so that every tile shares its batch with the same others and an engine gives it the same bytes;
-    tiles, skipped, batches, tiles_with_presence: what a stream from the top counts before that.
+    tiles, skipped, batches, tiles_with_presence, passed, looks: what a stream from the top counts before that.
     """
 
     row: int = 0
@@ -24,11 +24,18 @@ class Restart:
     skipped: int = 0
     batches: int = 0
     tiles_with_presence: int = 0
+    passed: int = 0
+    looks: int = 0
 
     def __post_init__(self) -> None:
         negative = {name: value for name, value in asdict(self).items() if value < 0}
         if negative:
             raise ValueError(f"a restart counts from 0, so {negative} cannot be")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts, by the names that a stream's own have."""
+        return {name: value for name, value in asdict(self).items() if name not in ("row", "tile_row", "tile_col")}
 
 
 class Track:
