@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from calanddet.calib.calibration import Quantized
 from calanddet.calib.heldout import HELD_OUT
+from calanddet.calib.sampler import Sample
 from calanddet.calib.speed import Speed, time_side_by_side
 from calanddet.runtime.engines.opening import EngineOptions, open_engine
 from calanddet.runtime.errors import OptionError
@@ -17,7 +18,7 @@ from calanddet.runtime.evaluation.samples import Samples
 from calanddet.runtime.model import Model
 from calanddet.runtime.spec import METADATA_KEY, ModelSpec
 
-__all__ = ["Evidence", "Limits", "judge", "shortfalls", "with_evidence"]
+__all__ = ["Evidence", "Limits", "blindness", "judge", "shortfalls", "with_evidence"]
 
 EVIDENCE_FORMAT = 1
 
@@ -47,7 +48,8 @@ class Evidence:
 
     groups: by source, made scenes and parts of the images; labelled: whether masks of the images were given; kept:
     blocks in high precision; reference: precision of the other model; speed: None where no engine for the target was
-    timed.
+    timed; began: the same against the float model that fine-tuning began with, where there was any; blind: why the
+    calibration cannot know what it has to, empty where it can.
     """
 
     groups: Mapping[str, Compared]
@@ -56,11 +58,16 @@ class Evidence:
     kept: tuple[str, ...]
     reference: str
     speed: Speed | None
+    began: Mapping[str, Compared] = field(default_factory=dict)
+    blind: str = ""
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the model fails, with the figures; empty where it passes."""
-        return shortfalls(self.groups, self.limits)
+        # Other weights draw other masks; what counts is whether they are as right.
+        before = {f"{name}, against the weights before fine-tuning,": group for name, group in self.began.items()}
+        fallen = (*shortfalls(self.groups, self.limits), *shortfalls(before, replace(self.limits, agreement=0.0)))
+        return (self.blind, *fallen) if self.blind else fallen
 
     @property
     def passed(self) -> bool:
@@ -78,7 +85,8 @@ class Evidence:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For the model's metadata, under the key `gate`."""
+        """For the model's metadata, under the key `gate`; without the speed, which is never the same twice."""
+        began = {"before_fine_tuning": _plain(self.began)} if self.began else {}
         return {
             "format": EVIDENCE_FORMAT,
             "passed": self.passed,
@@ -86,10 +94,24 @@ class Evidence:
             "labels": "masks and made scenes" if self.labelled else "made scenes",
             "limits": {"iou_drop": self.limits.iou_drop, "agreement": self.limits.agreement},
             "reference": self.reference,
-            "judged": {name: group.to_dict() for name, group in self.groups.items()},
+            "judged": _plain(self.groups),
             "blocks_in_high_precision": list(self.kept),
-            "speed": None if self.speed is None else self.speed.to_dict(),
+            **began,
         }
+
+
+def _plain(groups: Mapping[str, Compared]) -> dict[str, Any]:
+    return {name: group.to_dict() for name, group in groups.items()}
+
+
+def blindness(sample: Sample) -> str:
+    """Why ranges from these tiles are not to be trusted, whatever a few images say; empty where they are."""
+    if sample.with_landslide:
+        return ""
+    return (
+        f"the model sees a landslide in 0 of the {sample.tiles} calibration tiles, "
+        "so nobody knows what the ranges do to one"
+    )
 
 
 def shortfalls(groups: Mapping[str, Compared], limits: Limits) -> tuple[str, ...]:

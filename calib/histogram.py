@@ -45,8 +45,9 @@ class Histogram:
         if not np.isfinite([low, high]).all():
             raise ModelError("it holds NaN or infinity")
         self.low, self.high = min(self.low, low), max(self.high, high)
-        needed = frexp(max(-low, high))[1] - (HALF.bit_length() - 1)
-        if needed > self._exponent:
+        peak = max(-low, high)
+        needed = frexp(peak)[1] - (HALF.bit_length() - 1)
+        if peak and needed > self._exponent:  # zeros alone fit into bins of any width
             self._widen(needed)
         scaled = np.multiply(values, np.float32(2.0**-self._exponent), dtype=np.float32)
         bins = np.floor(scaled, out=scaled).astype(np.int64).ravel()

@@ -32,9 +32,10 @@ class Images:
 
 
 def find_images(inputs: Sequence[str | Path]) -> Images:
-    """Rasters, pictures, folders and globs, as `run` takes them, and .txt files that list such, one a line.
+    """Rasters, pictures, folders and globs, as `run` takes them, and .txt files (UTF-8) that list such, one a line.
 
-    Every header is read. Raises InputError for what is missing or cannot be opened, and where there is nothing.
+    Names in a list are from the current folder. Every header is read. Raises InputError for what is missing or cannot
+    be opened, and where there is nothing.
     """
     if not inputs:
         raise InputError("no image was named: give rasters, folders of pictures, or a .txt list of them")
@@ -116,7 +117,7 @@ def _shares(available: Sequence[int], wanted: int, order: Sequence[int]) -> list
 
 def _listed(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise InputError(f"the list {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:

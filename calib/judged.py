@@ -2,7 +2,7 @@
 
 judged = calibrate_judged(model, images, plan=GatePlan(masks=folder), options=options)
 judged.evidence.passed, judged.evidence.reasons
-judged.quantized.save(out)
+judged.save(out)
 """
 
 import tempfile
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from calanddet.calib.calibration import DEFAULTS, CalibrationOptions, Quantized, choose_linears, measure_once, quantize
-from calanddet.calib.gate import Evidence, Limits, judge, with_evidence
+from calanddet.calib.gate import Evidence, Limits, blindness, judge, with_evidence
 from calanddet.calib.heldout import (
     Region,
     choose_regions,
@@ -26,6 +26,7 @@ from calanddet.calib.heldout import (
 from calanddet.calib.images import Images, find_images
 from calanddet.calib.model_file import load_model
 from calanddet.calib.probe import Probe, cut_tiles
+from calanddet.calib.report import save_judged
 from calanddet.calib.sampler import Progress
 from calanddet.calib.search import search
 from calanddet.calib.sensitivity import Sensitivity, sensitivity
@@ -54,8 +55,8 @@ class GatePlan:
     masks: folder with a mask for each image, by stem; judge: folder with image/ and mask/ that is judged on instead of
     a part of the images; tiles: about so many of the images are judged; searching: whether mixed precision is looked
     for where everything in INT8 falls short; probe: tiles of each source that sensitivity and search look at;
-    table: whether the whole sensitivity table is wanted; timing: whether the speed is measured, without which equal
-    arguments give equal files. Raises OptionError for numbers out of their range.
+    table: whether the whole sensitivity table is wanted; timing: whether the speed is measured.
+    Raises OptionError for numbers out of their range.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -80,6 +81,10 @@ class Judged:
     evidence: Evidence
     sensitivity: Sensitivity | None
 
+    def save(self, model: Path, *, overwrite: bool = False) -> str:
+        """Write the model and its report, and give the model's sha256; see `report.save_judged`."""
+        return save_judged(model, self.quantized, self.evidence, overwrite=overwrite)
+
 
 def calibrate_judged(
     model: Path,
@@ -93,8 +98,8 @@ def calibrate_judged(
 ) -> Judged:
     """Quantize the model at `model` by one part of `images`, and judge it on the other and on made scenes.
 
-    Nothing is refused here: see `refuse`. exclude, cache: as for `calibrate`. Equal arguments give equal models, but
-    for the speed in the evidence. Raises ModelError, InputError, OptionError or OutputError.
+    Nothing is refused here: see `refuse`. exclude, cache: as for `calibrate`. Equal arguments give equal models; the
+    speed is in `evidence` and the report alone. Raises ModelError, InputError, OptionError or OutputError.
     """
     source, exclude = load_model(model), tuple(exclude)
     choose_linears(source, options, exclude)  # a wrong name or a wrong file is told before the work
@@ -115,7 +120,8 @@ def calibrate_judged(
                 )
             kept = exclude if mixed is None else (*exclude, *mixed.kept)
     quantized = quantize(source, measured, options=options, exclude=kept)
-    evidence = Evidence({}, parts.labelled, plan.limits, kept, source.spec.precision, None)
+    blind = blindness(measured.sample)
+    evidence = Evidence({}, parts.labelled, plan.limits, kept, source.spec.precision, None, blind=blind)
     with tempfile.TemporaryDirectory(prefix="calanddet-gate-") as folder, stages("judging", "images") as progress:
         candidate = Path(folder) / "int8.onnx"
         candidate.write_bytes(quantized.to_bytes())
@@ -133,14 +139,16 @@ def calibrate_judged(
     return Judged(with_evidence(quantized, evidence), evidence, table)
 
 
-def refuse(evidence: Evidence) -> None:
-    """Raises ModelError with the figures where the evidence says that the model fell short."""
+ADVICE = (
+    "Calibrate on more like what it will see, try another --method or --exclude, or fine-tune it with "
+    "`calanddet train --qat`; --force writes it all the same, marked"
+)
+
+
+def refuse(evidence: Evidence, *, advice: str = ADVICE) -> None:
+    """Raises ModelError with the figures and `advice` where the evidence says that the model fell short."""
     if not evidence.passed:
-        raise ModelError(
-            f"the INT8 model failed its gate and was not written: {'; '.join(evidence.reasons)}. "
-            "Calibrate on more like what it will see, try another --method or --exclude, or fine-tune it with "
-            "`calanddet train --qat`; --force writes it all the same, marked"
-        )
+        raise ModelError(f"the INT8 model failed its gate and was not written: {'; '.join(evidence.reasons)}. {advice}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

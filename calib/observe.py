@@ -1,17 +1,16 @@
 """Running the float model over the calibration tiles, and what its activations look like."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import helper
 
 from calanddet.calib.histogram import Histogram
 from calanddet.calib.sampler import Progress
+from calanddet.calib.session import WatchedSession
 from calanddet.calib.tilestore import TileStore
 from calanddet.runtime.errors import ModelError
 
@@ -49,11 +48,11 @@ def observe(
     Raises ModelError where the model cannot be run or an activation is not finite.
     """
     names = sorted(set(tensors))
-    session = _session(model, names, threads)
+    session = WatchedSession(model, names, what="the model to be calibrated", threads=threads)
     found = {name: Observation() for name in names}
     done, total = 0, len(tiles)
     for batch in tiles.batches(BATCH):
-        for name, values in zip(names, _run(session, names, batch), strict=True):
+        for name, values in zip(names, session.run(batch), strict=True):
             try:
                 found[name].add(values)
             except ModelError as error:
@@ -62,29 +61,3 @@ def observe(
         if progress is not None:
             progress(done, total)
     return found
-
-
-def _session(model: onnx.ModelProto, names: Sequence[str], threads: int) -> Any:
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    for name in names:
-        # ONNX Runtime infers type and shape itself.
-        watched.graph.output.append(helper.make_value_info(name, onnx.TypeProto()))
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong comes as an exception
-    try:
-        return ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions have no common root
-        reason = str(error).splitlines()[0][:200]
-        raise ModelError(f"ONNX Runtime cannot run the model to be calibrated: {reason}") from error
-
-
-def _run(session: Any, names: Sequence[str], batch: NDArray[np.uint8]) -> list[NDArray[Any]]:
-    try:
-        result: list[NDArray[Any]] = session.run(list(names), {"tiles": batch})
-    except Exception as error:
-        reason = str(error).splitlines()[0][:200]
-        raise ModelError(f"the model to be calibrated failed on a tile: {reason}") from error
-    return result

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import Message
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
@@ -117,9 +118,10 @@ def _shell(model: onnx.ModelProto) -> onnx.ModelProto:
     for field, value in model.ListFields():
         if field.name == "graph":
             continue
-        if field.is_repeated:
+        # By the values: protobuf 5 knows only `label` of a field, protobuf 7 only `is_repeated`.
+        if hasattr(value, "extend"):
             getattr(result, field.name).extend(value)
-        elif field.message_type is not None:
+        elif isinstance(value, Message):
             getattr(result, field.name).CopyFrom(value)
         else:
             setattr(result, field.name, value)

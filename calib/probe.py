@@ -3,21 +3,19 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf, log10
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import helper
 
+from calanddet.calib.session import WatchedSession
 from calanddet.runtime.errors import InputError, ModelError
 from calanddet.runtime.evaluation.comparison import Compared, Differences
 from calanddet.runtime.evaluation.samples import Sample
 from calanddet.runtime.metrics import count
-from calanddet.runtime.spec import SCALE, threshold_byte
+from calanddet.runtime.spec import NODATA, SCALE, threshold_byte
 from calanddet.runtime.tiling import TileGrid
-from calanddet.runtime.types import Bytes
+from calanddet.runtime.types import Bool, Bytes
 
 __all__ = ["Measure", "Probe", "ProbeTiles", "cut_tiles", "logits_of"]
 
@@ -27,33 +25,41 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProbeTiles:
-    """rgb: uint8, (N, T, T, 3); truth: uint8, (N, T, T), landslide where not 0; source: of each, N names."""
+    """rgb: uint8, (N, T, T, 3); truth: uint8, (N, T, T), landslide where not 0; source: of each, N names.
+
+    valid: bool, (N, T, T), False where neither is known.
+    """
 
     rgb: Bytes
     truth: Bytes
+    valid: Bool
     source: tuple[str, ...]
 
 
 def cut_tiles(samples: Iterable[Sample], tile: int, *, most: int) -> ProbeTiles:
     """Whole tiles side by side out of `samples`, the first `most` of each source.
 
-    A sample smaller than a tile is passed over. Raises InputError where no tile is left.
+    A sample smaller than a tile is passed over, and so is a tile of nodata. Raises InputError where no tile is left.
     """
-    rgb, truth, source = list[Bytes](), list[Bytes](), list[str]()
+    rgb, truth, valid, source = list[Bytes](), list[Bytes](), list[Bool](), list[str]()
     for sample in samples:
         rows, cols = sample.truth.shape
+        known = np.ones((rows, cols), np.bool_) if sample.valid is None else sample.valid
         if min(rows, cols) < tile:
             continue
         for window in TileGrid.cover((rows // tile * tile, cols // tile * tile), tile, 0):
             if source.count(sample.source) == most:
                 break
             place = (slice(window.row, window.stop_row), slice(window.col, window.stop_col))
+            if not known[place].any():
+                continue
             rgb.append(sample.rgb[place])
             truth.append(sample.truth[place])
+            valid.append(known[place])
             source.append(sample.source)
     if not rgb:
-        raise InputError(f"no labelled image is as large as a tile of {tile} pixels: give larger ones")
-    return ProbeTiles(np.stack(rgb), np.stack(truth), tuple(source))
+        raise InputError(f"no labelled image is as large as a tile of {tile} pixels, nodata apart: give larger ones")
+    return ProbeTiles(np.stack(rgb), np.stack(truth), np.stack(valid), tuple(source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +90,8 @@ class Probe:
     def measure(self, model: onnx.ModelProto) -> Measure:
         """How far a graph is from the reference. Raises ModelError where it cannot be run."""
         found = self._logits(model)
-        noise = float(np.sum((found.astype(np.float64) - self._reference) ** 2))
-        signal = float(np.sum(self._reference.astype(np.float64) ** 2))
+        before, after = (logits[self._tiles.valid].astype(np.float64) for logits in (self._reference, found))
+        noise, signal = float(np.sum((after - before) ** 2)), float(np.sum(before**2))
         snr = 10 * log10(signal / noise) if noise and signal else inf
         groups = {}
         for name in dict.fromkeys(self._tiles.source):
@@ -94,18 +100,16 @@ class Probe:
         return Measure(snr, groups)
 
     def _compared(self, before: Bytes, after: Bytes, those: NDArray[np.bool_]) -> Compared:
-        truth, threshold = self._tiles.truth[those], self._threshold
+        truth, valid, threshold = self._tiles.truth[those], self._tiles.valid[those], self._threshold
+        before, after = (np.where(valid, one, np.uint8(NODATA)) for one in (before, after))
         differences = Differences.of(before, after, threshold_byte(threshold))
         counts = [count(one, truth, threshold=threshold) for one in (before, after)]
         return Compared(len(truth), differences, *counts)
 
     def _logits(self, model: onnx.ModelProto) -> Logits:
-        session, name = _session(model, self._threads)
+        session = WatchedSession(model, [logits_of(model)], what="the quantized model", threads=self._threads)
         rgb = self._tiles.rgb
-        try:
-            parts = [session.run([name], {"tiles": rgb[at : at + BATCH]})[0] for at in range(0, len(rgb), BATCH)]
-        except Exception as error:  # ONNX Runtime's exceptions have no common root
-            raise ModelError(f"the quantized model failed on a tile: {str(error).splitlines()[0][:200]}") from error
+        parts = [session.run(rgb[at : at + BATCH])[0] for at in range(0, len(rgb), BATCH)]
         return np.concatenate(parts).astype(np.float32)
 
 
@@ -118,23 +122,6 @@ def logits_of(model: onnx.ModelProto) -> str:
         if node.op_type == "Sigmoid":
             return str(name)
     raise ModelError("the model's output `probability` is no sigmoid of anything: is it a CALandDet export?")
-
-
-def _session(model: onnx.ModelProto, threads: int) -> tuple[Any, str]:
-    name = logits_of(model)
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    watched.graph.output.append(helper.make_value_info(name, onnx.TypeProto()))
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong comes as an exception
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    try:
-        return ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"]), name
-    except Exception as error:
-        reason = str(error).splitlines()[0][:200]
-        raise ModelError(f"ONNX Runtime cannot run the quantized model: {reason}") from error
 
 
 def _bytes(logits: Logits) -> Bytes:

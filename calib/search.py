@@ -46,7 +46,8 @@ def search(
 
     None where not even one block in INT8 is. Raises OptionError as `quantize` does.
     """
-    return _Search(source, measured, probe, limits, options, exclude, progress).run()
+    task = _Search(source, measured, probe, limits, options=options, exclude=exclude, progress=progress)
+    return task.run()
 
 
 class _Search:
@@ -56,6 +57,7 @@ class _Search:
         measured: Measured,
         probe: Probe,
         limits: Limits,
+        *,
         options: CalibrationOptions,
         exclude: tuple[str, ...],
         progress: Progress | None,
@@ -84,10 +86,10 @@ class _Search:
         return self._result(kept)
 
     def _by_harm(self) -> tuple[str, ...]:
-        harm = []
+        harm, blocks = [], (*self._blocks, *self._exclude)
         for number, block in enumerate(self._blocks, start=1):
-            others = (self._source, self._measured, self._probe, self._options)
-            harm.append(alone(*others, block, (*self._blocks, *self._exclude)).snr)
+            found = alone(self._source, self._measured, self._probe, options=self._options, block=block, blocks=blocks)
+            harm.append(found.snr)
             self.tried += 1
             if self._progress is not None:
                 self._progress(number, len(self._blocks))

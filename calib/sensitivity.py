@@ -46,6 +46,7 @@ def alone(
     source: SourceModel,
     measured: Measured,
     probe: Probe,
+    *,
     options: CalibrationOptions,
     block: str,
     blocks: Sequence[str],
@@ -71,7 +72,7 @@ def sensitivity(
     blocks, rows = blocks_of(linears), []
     for number, block in enumerate(blocks, start=1):
         own = [linear for linear in linears if linear.block == block]
-        only = alone(source, measured, probe, options, block, blocks)
+        only = alone(source, measured, probe, options=options, block=block, blocks=blocks)
         # One block alone has nothing that could be left in INT8: then nothing is quantized.
         without = probe.measure(
             quantize(source, measured, options=options, exclude=[block]).proto if len(blocks) > 1 else source.proto

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from types import TracebackType
 
@@ -40,6 +41,7 @@ class TileStore:
         try:
             self._file.seek(self._count * self._size)
             self._file.write(np.ascontiguousarray(tile).data)
+            self._file.flush()  # a full disk is told here, and not while tiles are read
         except OSError as error:
             raise OutputError(f"calibration tiles cannot be written to the disk: {error.strerror}") from error
         self._count += 1
@@ -65,7 +67,8 @@ class TileStore:
 
     def close(self) -> None:
         """Delete the file; idempotent."""
-        self._file.close()
+        with suppress(OSError):  # what could not be written is deleted anyhow
+            self._file.close()
 
     def __enter__(self) -> "TileStore":
         return self

@@ -1,5 +1,6 @@
 """The gate: what it judges on, when it refuses, and that a blind calibration does not get by."""
 
+import hashlib
 import json
 import logging
 from dataclasses import replace
@@ -93,7 +94,7 @@ def test_the_evidence_is_in_the_metadata(folder: Path, tmp_path: Path) -> None:
     plan = GatePlan(LOOSE, masks=folder / "mask", tiles=4, searching=False)
     options = replace(QUICK, target="cpu", least_inner=12)
     judged = calibrate_judged(folder / "odd.onnx", [folder / "image"], options=options, plan=plan)
-    judged.quantized.save(tmp_path / "int8.onnx")
+    digest = judged.save(tmp_path / "int8.onnx")
     with open_model(tmp_path / "int8.onnx") as opened:
         gate = opened.spec.gate
         assert opened.spec.doubt == ""
@@ -101,19 +102,23 @@ def test_the_evidence_is_in_the_metadata(folder: Path, tmp_path: Path) -> None:
     assert gate["passed"] is True
     assert set(gate["judged"]) == {"scenes", "held out"}
     assert gate["judged"]["held out"]["images"] == 1
-    assert gate["speed"]["against"] == "fp32"
+    report = json.loads((tmp_path / "int8.onnx.json").read_text())
+    assert report["gate"] == gate
+    assert report["speed"]["against"] == "fp32"
+    assert report["sha256"] == digest == hashlib.sha256((tmp_path / "int8.onnx").read_bytes()).hexdigest()
     assert judged.quantized.calibration.sample.images == 3, "one of four pictures is kept back"
 
 
-def test_without_timing_equal_calls_give_equal_bytes(folder: Path) -> None:
-    plan = GatePlan(LOOSE, tiles=4, searching=False, timing=False)
+def test_equal_calls_give_equal_bytes_although_the_speed_is_another(folder: Path, tmp_path: Path) -> None:
     options = replace(QUICK, target="cpu", least_inner=48)
-    one, other = (
-        calibrate_judged(folder / "odd.onnx", [folder / "image"], options=options, plan=plan).quantized.to_bytes()
-        for _ in range(2)
-    )
-    assert one == other
-    assert b'"gate"' in one
+    reports = []
+    for name in ("one.onnx", "other.onnx"):
+        plan = GatePlan(LOOSE, tiles=4, searching=False)
+        calibrate_judged(folder / "odd.onnx", [folder / "image"], options=options, plan=plan).save(tmp_path / name)
+        reports.append(json.loads((tmp_path / f"{name}.json").read_text()))
+    assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "other.onnx").read_bytes()
+    assert reports[0]["speed"] != reports[1]["speed"], "measured, so never the same twice"
+    assert reports[0]["gate"] == reports[1]["gate"]
 
 
 def test_a_black_calibration_of_the_shipped_model_is_caught(folder: Path) -> None:
@@ -121,7 +126,8 @@ def test_a_black_calibration_of_the_shipped_model_is_caught(folder: Path) -> Non
     model = resolve_model(SHIPPED[0])
     evidence = calibrate_judged(model, [folder / "black"], options=QUICK, plan=plan).evidence
     assert not evidence.passed
-    assert any("on scenes" in reason for reason in evidence.reasons)
+    assert "0 of the 3 calibration tiles" in evidence.reasons[0]
+    assert any("on scenes" in reason for reason in evidence.reasons[1:]), "the made scenes see it, too"
     with pytest.raises(ModelError, match=r"failed its gate and was not written: .*falls from 0"):
         refuse(evidence)
 
@@ -145,7 +151,9 @@ def test_the_command_writes_nothing_it_refuses_and_marks_what_is_forced(
     assert list(tmp_path.iterdir()) == []
     result = calanddet_calibrate(*words, "--force", "--json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["gate"]["passed"] is False
+    printed, report = json.loads(result.stdout), json.loads((tmp_path / "int8.onnx.json").read_text())
+    assert printed == {"path": str(out), "report": str(tmp_path / "int8.onnx.json"), **report}
+    assert report["gate"]["passed"] is False
     logging.getLogger("calanddet").propagate = True
     for _ in range(2):  # every time
         caplog.clear()
@@ -153,6 +161,28 @@ def test_the_command_writes_nothing_it_refuses_and_marks_what_is_forced(
             pass
         assert "failed its gate" in caplog.text
         assert "agree" in caplog.text
+
+
+def test_a_report_is_not_replaced_unasked_nor_written_over_by_the_cache(folder: Path, tmp_path: Path) -> None:
+    out, report = tmp_path / "int8.onnx", tmp_path / "int8.onnx.json"
+    result = calanddet_calibrate(folder / "odd.onnx", folder / "image", "-o", out, "--cache", report)
+    assert result.exit_code == 2
+    assert "its report" in result.stderr
+    report.write_text("mine")
+    result = calanddet_calibrate(folder / "odd.onnx", folder / "image", "-o", out)
+    assert result.exit_code == 1
+    assert "--overwrite" in result.stderr
+    assert report.read_text() == "mine"
+    assert not out.exists()
+
+
+def test_fine_tuned_weights_may_draw_other_masks_but_no_worse_ones() -> None:
+    other = {"scenes": group(50, differing=5_000)}
+    evidence = Evidence({"scenes": group(0)}, True, Limits(), (), "fp32", None, began=other)
+    assert evidence.passed
+    assert evidence.to_dict()["before_fine_tuning"]["scenes"]["agreement"] == 0.75
+    (reason,) = replace(evidence, began={"scenes": group(51)}).reasons
+    assert reason.startswith("IoU on scenes, against the weights before fine-tuning, falls from 1.0000 to 0.9949")
 
 
 def test_an_int8_model_that_met_no_gate_is_doubted() -> None:

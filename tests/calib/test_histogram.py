@@ -54,6 +54,13 @@ def test_half_precision_and_nothing_are_counted_too() -> None:
     assert (zeros.total, zeros.low, zeros.high) == (7, 0.0, 0.0)
 
 
+def test_zeros_before_small_values_cost_no_resolution() -> None:
+    small, zeros = np.linspace(-1e-6, 1e-5, 57, dtype=np.float32), np.zeros(5, np.float32)
+    one, other = of(zeros, small), of(small, zeros)
+    assert one.width == other.width == of(small).width
+    np.testing.assert_array_equal(one.counts, other.counts)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused(bad: float) -> None:
     with pytest.raises(ModelError, match="NaN or infinity"):

@@ -140,8 +140,9 @@ def test_what_is_left_out_stays_in_float(sources: dict[ExportOptions, SourceMode
 
 def test_linears_know_their_block_and_size(sources: dict[ExportOptions, SourceModel]) -> None:
     separate, packed = sources[DEFAULTS].linears, sources[HALF].linears
-    assert blocks_of(separate) == blocks_of(packed)
-    assert len(separate) - len(packed) == 2 * sum(linear.name.endswith("qkv/MatMul") for linear in packed)
+    # In half precision, the presence's last product is a sum in float32 and no Linear.
+    assert tuple(block for block in blocks_of(separate) if block != "cls_head.head") == blocks_of(packed)
+    assert len(separate) - len(packed) == 2 * sum(linear.name.endswith("qkv/MatMul") for linear in packed) + 1
     named = {linear.name: linear for linear in separate}
     mlp = named["neck.layers.1.swin_blocks.swin_blocks.0.mlp.0/MatMul"]
     assert (mlp.block, mlp.rows) == ("neck.layers.1.swin_blocks.swin_blocks.0", 28 * 28)

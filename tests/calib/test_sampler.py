@@ -1,6 +1,7 @@
 """Which tiles are taken: from everywhere, of every kind, the same each time, and none of nodata."""
 
 import logging
+import resource
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from calanddet.calib.sampler import Sample, Sampling, draw_tiles
 from calanddet.calib.strata import Traits, choose, strata, traits
 from calanddet.calib.tilestore import TileStore
 from calanddet.runtime.engines.null import NullEngine
-from calanddet.runtime.errors import InputError, OptionError
+from calanddet.runtime.errors import InputError, OptionError, OutputError
 from calanddet.runtime.types import Bytes
 from helpers.int8 import write_pictures
 from helpers.numbers import random_rgb
@@ -171,6 +172,23 @@ def test_a_store_takes_tiles_only() -> None:
             store.add(np.zeros((16, 8, 3), np.uint8))
         with pytest.raises(ValueError, match="indices"):
             store.keep([0])
+
+
+def test_a_full_disk_is_told_when_the_tile_is_added() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with TileStore(16) as store:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16 * 16 * 3 - 1, hard))
+        try:
+            with pytest.raises(OutputError, match="calibration tiles cannot be written"):
+                store.add(np.zeros((16, 16, 3), np.uint8))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_list_as_spreadsheets_write_it_is_read(tmp_path: Path) -> None:
+    picture = write_pictures(tmp_path, 1) / "0.png"
+    (tmp_path / "list.txt").write_text(f"{picture}\n", encoding="utf-8-sig")
+    assert find_images([tmp_path / "list.txt"]).paths == (picture,)
 
 
 @pytest.mark.parametrize(("tiles", "seed"), [(0, 0), (1 << 21, 0), (4, -1)])

@@ -62,6 +62,25 @@ def test_tiles_are_whole_and_counted_by_source() -> None:
         cut_tiles(scene_samples([3], shape=(100, 300)), 224, most=2)
 
 
+def test_what_is_not_valid_is_not_measured(source: SourceModel, measured: Measured) -> None:
+    rgb, truth = painted(1, 230, 460)
+    valid = np.ones(truth.shape, np.bool_)
+    valid[:, 300:] = False
+    masked = Sample("painted", "1", rgb, truth, valid)
+    tiles = cut_tiles([masked], 224, most=4)
+    assert tiles.valid.mean(axis=(1, 2)).tolist() == [1.0, (300 - 224) / 224]
+    lie = np.where(valid, truth, 1 - truth).astype(np.uint8)
+    quantized = quantize(source, measured, options=QUICK).proto
+    found, same = (
+        Probe(source.proto, cut_tiles([one], 224, most=4), threshold=0.5, threads=1).measure(quantized)
+        for one in (masked, Sample("painted", "1", rgb, lie, valid))
+    )
+    assert (found.groups["painted"].reference, figures(found)) == (same.groups["painted"].reference, figures(same))
+    assert found.groups["painted"].differences.pixels == np.count_nonzero(tiles.valid)
+    with pytest.raises(InputError, match="224"):
+        cut_tiles([Sample("painted", "1", rgb, truth, np.zeros_like(valid))], 224, most=4)
+
+
 def test_the_probe_gives_the_logits_noise_and_the_bytes_difference(
     source: SourceModel, measured: Measured, probe: Probe
 ) -> None:

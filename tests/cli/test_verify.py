@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from typer import Typer
 from typer.testing import CliRunner, Result
@@ -12,6 +13,7 @@ from calanddet.cli.outcome import reported
 from calanddet.cli.verify import verify
 from helpers.models import write_echo_model
 from helpers.pairs import write_pairs
+from helpers.rasters import write
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,13 @@ def test_without_masks_images_are_compared_alone(folder: Path) -> None:
     result = calanddet_verify(folder / "echo.onnx", folder / "echo.onnx", folder / "image", "--min-agreement", "1")
     assert result.exit_code == 0, result.output
     assert "IoU" not in result.stdout
+
+
+def test_images_of_nodata_show_no_agreement(folder: Path, tmp_path: Path) -> None:
+    image = write(tmp_path / "empty.tif", np.zeros((3, 40, 70), np.uint8), nodata=0)
+    result = calanddet_verify(folder / "echo.onnx", folder / "echo.onnx", image, "--min-agreement", "1")
+    assert result.exit_code == 1
+    assert "all pixels of the 1 image(s) are nodata" in result.stderr
 
 
 def test_wrong_input_is_told_in_a_sentence(folder: Path, tmp_path: Path) -> None:

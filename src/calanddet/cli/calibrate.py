@@ -71,7 +71,7 @@ def calibrate(
         bool, typer.Option(help="Where INT8 falls by more: look for the fewest blocks that have to stay in float.")
     ] = True,
     timing: Annotated[
-        bool, typer.Option(help="Put the measured speed into the file; without it, equal calls give equal bytes.")
+        bool, typer.Option(help="Measure how fast it is beside the float model; OUT.json has the figure.")
     ] = True,
     sensitivity: Annotated[
         Path | None, typer.Option(help="Write what each block spoils to this CSV file, and a picture beside it.")
@@ -95,13 +95,14 @@ def calibrate(
         from calanddet.calib.calibration import CalibrationOptions
         from calanddet.calib.gate import Limits
         from calanddet.calib.judged import GatePlan, calibrate_judged, refuse
-        from calanddet.calib.output import check_output
+        from calanddet.calib.report import check_outputs
         from calanddet.calib.sensitivity import write_sensitivity
     except ImportError as error:
         raise MissingDependency(f"calibrate needs {error.name}: pip install 'calanddet[export]'") from error
 
     notices()
-    check_output(out, overwrite=overwrite)
+    check_outputs(out, overwrite=overwrite)
+    _check_apart(out, cache, sensitivity)
     options = CalibrationOptions(
         target=target.value,
         method=method.value,
@@ -134,8 +135,23 @@ def calibrate(
         write_sensitivity(judged.sensitivity, sensitivity)
     if not force:
         refuse(judged.evidence)
-    digest = judged.quantized.save(out, overwrite=overwrite)
+    digest = judged.save(out, overwrite=overwrite)
     _print(out, digest, judged, as_json=as_json)
+
+
+def _check_apart(out: Path, cache: Path | None, sensitivity: Path | None) -> None:
+    """Raises OptionError where two files that this command writes have one name, or the table is no .csv."""
+    from calanddet.calib.report import report_path
+    from calanddet.runtime.errors import OptionError
+
+    taken = {path.resolve(): role for path, role in ((out, "the model"), (report_path(out), "its report"))}
+    if sensitivity is not None and sensitivity.suffix.lower() != ".csv":
+        raise OptionError(
+            f"--sensitivity {sensitivity} gets a table, and a .png beside it: give a name ending with .csv"
+        )
+    for option, path in (("--cache", cache), ("--sensitivity", sensitivity)):
+        if path is not None and path.resolve() in taken:
+            raise OptionError(f"{option} {path} is the name of {taken[path.resolve()]}: give another one")
 
 
 def _print(out: Path, digest: str, judged: "Judged", *, as_json: bool) -> None:
@@ -143,12 +159,13 @@ def _print(out: Path, digest: str, judged: "Judged", *, as_json: bool) -> None:
     import json
     import sys
 
+    from calanddet.calib.report import report_of, report_path
     from calanddet.cli.table import print_table
 
     calibration, evidence = judged.quantized.calibration, judged.evidence
     if as_json:
-        gate = evidence.to_dict()
-        print(json.dumps({"path": str(out), "sha256": digest, **calibration.to_dict(), "gate": gate}, indent=2))
+        written = {"path": str(out), "report": str(report_path(out))}
+        print(json.dumps({**written, **report_of(out, digest, judged.quantized, evidence)}, indent=2))
     else:
         print_table([*_rows(out, digest, calibration), *_gate_rows(judged)])
     for complaint in (*evidence.reasons, evidence.slow):
@@ -173,6 +190,8 @@ def _gate_rows(judged: "Judged") -> list[tuple[str, str]]:
 
 
 def _rows(out: Path, digest: str, calibration: "Calibration") -> list[tuple[str, str]]:
+    from calanddet.calib.report import report_path
+
     sample = calibration.sample
     kept = ", ".join(f"{len(names)} {reason}" for reason, names in calibration.kept.items())
     smoothing = "" if calibration.smoothing is None else f", scales migrated by {calibration.smoothing:g}"
@@ -188,4 +207,5 @@ def _rows(out: Path, digest: str, calibration: "Calibration") -> list[tuple[str,
         ),
         ("Linears", f"{calibration.quantized} in INT8" + (f"; in float: {kept}" if kept else "")),
         ("sha256", digest),
+        ("report", str(report_path(out))),
     ]

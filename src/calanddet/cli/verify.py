@@ -68,7 +68,7 @@ def verify(
             print(f"{role} {model.spec.name}: {model.info}", file=sys.stderr)
         with shown("comparing", "images", progress) as update:
             comparison = compare(one, other, samples, unlabelled=unlabelled, progress=update)
-    if picture is not None and comparison.worst is not None:
+    if picture is not None:
         save_png(draw_worst(comparison.worst), picture)
     _print(comparison, picture, as_json=as_json)
     found = comparison.overall().differences.agreement
@@ -119,9 +119,12 @@ def _print(comparison: "Comparison", picture: Path | None, *, as_json: bool) -> 
         plain = {
             "sources": {name: group.to_dict() for name, group in comparison.by_source.items()},
             "overall": comparison.overall().to_dict(),
-            "worst": None
-            if worst is None
-            else {"image": worst.image, "row": worst.row, "column": worst.col, "mean_difference": round(worst.mean, 6)},
+            "worst": {
+                "image": worst.image,
+                "row": worst.row,
+                "column": worst.col,
+                "mean_difference": round(worst.mean, 6),
+            },
             "picture": None if picture is None else str(picture),
         }
         print(json.dumps(plain, indent=2))
@@ -129,11 +132,7 @@ def _print(comparison: "Comparison", picture: Path | None, *, as_json: bool) -> 
     labelled = comparison.overall().reference is not None
     header = HEADER if labelled else HEADER[:5]
     print_columns(header, [_row(name, group)[: len(header)] for name, group in groups.items()])
-    rows = (
-        []
-        if worst is None
-        else [("worst tile", f"{worst.image}, row {worst.row}, column {worst.col}: {worst.mean:.4f}")]
-    )
+    rows = [("worst tile", f"{worst.image}, row {worst.row}, column {worst.col}: {worst.mean:.4f}")]
     if labelled:
         rows.append(("IoU, F1", "all pixels together, the reference first"))
     rows += [] if picture is None else [("picture", str(picture))]
