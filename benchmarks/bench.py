@@ -26,15 +26,18 @@ from calanddet.benchmarks.telemetry.host import battery_warning
 from calanddet.benchmarks.telemetry.meters import open_meters
 from calanddet.benchmarks.telemetry.protocol import Meter
 from calanddet.benchmarks.telemetry.sampler import INTERVAL_S, Sampler
-from calanddet.runtime.errors import CalanddetError, OptionError
+from calanddet.runtime.errors import CalanddetError, OptionError, OutputError
 from calanddet.runtime.evaluation import Samples, pair_samples, scene_samples
 from calanddet.runtime.pairs import find_pairs
+from calanddet.runtime.sources import open_source
 from calanddet.runtime.types import Bytes
 
-__all__ = ["Bench", "Progress"]
+__all__ = ["Bench", "Keep", "Progress"]
 
 Progress = Callable[[str, float], None]
 """Takes (what is being measured, share of it that is done)."""
+Keep = Callable[[Record], None]
+"""Takes the record as it stands, to write it down while more is measured."""
 REFERENCE_TILES = 16
 
 
@@ -52,17 +55,24 @@ class Bench:
         clock: Clock | None = None,
         meters: Callable[[], tuple[list[Meter], list[str]]] = open_meters,
         progress: Progress | None = None,
+        keep: Keep | None = None,
     ) -> None:
-        """Raises OptionError for no candidate, or two of one name."""
+        """keep: called whenever a part is measured, so that even a power cut leaves what there was.
+
+        Raises OptionError for no candidate, or two of one name, InputError for images or masks that cannot be read:
+        before minutes of work, not after them.
+        """
         if not candidates:
             raise OptionError("there is nothing to measure: give a model")
         names = [candidate.name for candidate in candidates]
         if len(set(names)) < len(names):
             raise OptionError(f"every candidate has a name of its own, not {', '.join(names)}")
+        _check_images(plan)
         self._candidates, self._plan = list(candidates), plan
         self._clock: Clock = clock or SystemClock()
         self._meters, self._missing = meters()
         self._say: Progress = progress or (lambda what, share: None)
+        self._keep: Keep = keep or (lambda record: None)
         self._sampler = Sampler(self._meters, self._clock)
         self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._began = self._clock.now()
@@ -73,6 +83,7 @@ class Bench:
         self._notes = [note for note in (load_warning(), battery_warning()) if note]
         self._complete = False
         self.interrupted = False
+        self.failure: Exception | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -85,7 +96,8 @@ class Bench:
         ]
 
     def run(self) -> Record:
-        """Measure everything; Ctrl-C ends it early, sets `interrupted`, and what was measured stays."""
+        """Measure everything; Ctrl-C ends it early and sets `interrupted`, an error that belongs to no candidate sets
+        `failure`. What was measured stays."""
         watch = Watch(self._clock, self._sampler.trace, self._meters)
         try:
             with self._sampler:
@@ -94,6 +106,9 @@ class Bench:
         except KeyboardInterrupt:
             self.interrupted = True
             self._notes.append("somebody stopped the run: what comes after the last case was not measured")
+        except Exception as error:  # hours of samples outlive any fault; the caller raises it once they are safe
+            self.failure = error
+            self._notes.append(f"the run failed, what comes after the last case was not measured: {error}")
         return self.record()
 
     def record(self) -> Record:
@@ -131,9 +146,11 @@ class Bench:
         for batch in plan.batches:
             with self._open(batch) as lanes:
                 phases.latency(lanes, plan, watch, self._cases.append, self._saying(f"latency, batch {batch}"))
+                self._save()
                 phases.closed(lanes, plan, watch, self._cases.append, self._saying(f"throughput, batch {batch}"))
                 self._say(f"a camera's rate, batch {batch}", 0.0)
                 phases.opened(lanes, plan, watch, self._cases.append, self._rates(batch))
+            self._save()
         with self._open(max(plan.batches)) as lanes:
             self._long_phases(lanes, watch)
             self._judge(lanes)
@@ -141,14 +158,24 @@ class Bench:
             self._say("the machine's limits", 1.0)
             self._limits = best_of(self._limits, processor_limits(self._clock))
 
+    def _save(self) -> None:
+        """Hand the record on as it stands; where it cannot be written, that is noted, and measuring goes on."""
+        try:
+            self._keep(self.record())
+        except OutputError as error:
+            self._notes.append(f"the record could not be kept meanwhile: {error}")
+            self._keep = lambda record: None
+
     def _long_phases(self, lanes: list[Lane], watch: Watch) -> None:
         plan = self._plan
         if plan.maps is not None:
             with tempfile.TemporaryDirectory(prefix="calanddet-bench-") as folder:
                 say = self._saying("whole images")
                 phases.mapped(lanes, plan, plan.maps, watch, self._cases.append, Path(folder), say)
+            self._save()
         if plan.sustained_s:
             phases.sustained(lanes, plan, watch, self._cases.append, self._saying("sustained"))
+            self._save()
 
     @contextmanager
     def _open(self, batch: int) -> Iterator[list[Lane]]:
@@ -212,6 +239,13 @@ class Bench:
         except CalanddetError as error:
             lane.problem = str(error)
             return None
+
+
+def _check_images(plan: BenchPlan) -> None:
+    if plan.maps is not None and plan.maps.image is not None:
+        open_source(plan.maps.image).close()
+    if plan.truth is not None and plan.truth.images is not None:
+        find_pairs(plan.truth.images, plan.truth.masks)
 
 
 def _samples(plan: TruthPlan, seed: int) -> Samples:

@@ -37,11 +37,11 @@ class Candidate(Protocol):
 
 @runtime_checkable
 class DeviceTimed(Protocol):
-    """An engine that times itself by events of its device."""
+    """An engine that times itself by events of its device, from the first question on."""
 
     def device_times(self) -> Mapping[str, Sequence[float]]:
         """Seconds of each batch since the last call, in order, by stage: "host to device", "compute", "device to
-        host"."""
+        host"; none in the first call."""
         ...
 
 

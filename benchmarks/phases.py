@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from calanddet.benchmarks.candidate import DeviceTimed
 from calanddet.benchmarks.clock import Clock
 from calanddet.benchmarks.imagery import Imagery
 from calanddet.benchmarks.mapping import MapLane, map_rounds
@@ -57,17 +56,10 @@ def latency(lanes: Sequence[Lane], plan: BenchPlan, watch: Watch, add: Add, say:
                     settings={"side_by_side": len(lanes)},
                     seconds=seconds,
                     tiles=lane.engine.batch * len(lane.samples),
-                    stages=_device_stages(lane, plan.rounds.warm_up),
+                    stages=lane.stages,
                     problem=lane.problem,
                 )
             )
-
-
-def _device_stages(lane: Lane, warm_up: int) -> dict[str, list[float]]:
-    """Seconds of each batch on the device itself, where the engine can tell; those that warmed it up are left out."""
-    if not isinstance(lane.engine, DeviceTimed):
-        return {}
-    return {stage: list(seconds)[warm_up:] for stage, seconds in lane.engine.device_times().items()}
 
 
 def closed(lanes: Sequence[Lane], plan: BenchPlan, watch: Watch, add: Add, say: Share) -> None:

@@ -32,6 +32,11 @@ SCHEMA = "calanddet-benchmark"
 VERSION = 1
 
 KINDS = ("latency", "closed", "open", "sustained", "mapping", "operators")
+SETTINGS: Mapping[str, Mapping[str, type]] = {
+    "open": {"rate": float},
+    "mapping": {"form": str, "rows": int, "cols": int},
+}
+"""Settings that a kind of case cannot be read without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +202,22 @@ def read_record(path: Path) -> Record:
         )
     try:
         record: Record = fitted(Record, raw, "")
-        _check_names(record)
+        _check(record)
     except Misfit as error:
         raise InputError(f"{path} is a benchmark record that does not hold together: {error}") from error
     return record
 
 
-def _check_names(record: Record) -> None:
+def _check(record: Record) -> None:
+    """Raise Misfit where parts do not belong together, or a number cannot have been measured."""
     names = [one.name for one in record.candidates]
     if len(set(names)) < len(names):
         raise Misfit("two candidates have one name")
     for number, case in enumerate(record.cases):
         if case.candidate not in names:
             raise Misfit(f"cases[{number}].candidate is {case.candidate!r}, which is not among the candidates")
+        least = min(case.flat, default=1.0)
+        if least <= 0.0:
+            raise Misfit(f"cases[{number}].samples have {least:g}, and times and rates are above 0")
+        for name, kind in SETTINGS.get(case.kind, {}).items():
+            fitted(kind, case.settings.get(name), f"cases[{number}].settings.{name}")

@@ -1,9 +1,10 @@
 """Latency, candidates side by side: rounds in random order, so that what disturbs the machine disturbs all of them."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from calanddet.benchmarks.candidate import DeviceTimed
 from calanddet.benchmarks.clock import Clock
 from calanddet.benchmarks.quantiles import quantile_interval
 from calanddet.runtime.engines.protocol import Engine
@@ -45,13 +46,15 @@ class RoundPlan:
 class Lane:
     """One engine with its batch (uint8, (batch, T, T, 3)) and what was measured of it.
 
-    rounds: seconds of each kept batch, a list a round; problem: why it stopped, empty where it did not.
+    rounds: seconds of each kept batch, a list a round; stages: seconds of the same batches on the device itself, by
+    leg, where the engine can tell. problem: why it stopped, empty where it did not.
     """
 
     name: str
     engine: Engine
     tiles: Bytes
     rounds: list[list[float]] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=dict)
     problem: str = ""
 
     @property
@@ -70,6 +73,7 @@ def run_rounds(
     order = random.Random(plan.seed)
     for lane in lanes:
         _guarded(lane, plan.warm_up, clock)
+        _device_times(lane)
     started = clock.now()
     settle = plan.settle if len(lanes) > 1 else 0
     check = plan.least
@@ -81,6 +85,8 @@ def run_rounds(
         for lane in alive:
             lane.rounds += [[]] * (number - 1 - len(lane.rounds))
             lane.rounds.append(_guarded(lane, settle + plan.burst, clock)[settle:])
+            for stage, seconds in _device_times(lane).items():
+                lane.stages.setdefault(stage, []).extend(seconds[settle:])
         spent = clock.now() - started
         if progress is not None:
             progress(min(1.0, max(spent / plan.budget_s, number / plan.most)))
@@ -92,6 +98,11 @@ def run_rounds(
             check = number * 3 // 2 + 1
             if all(quantile_interval(lane.samples, 0.5).half_width <= plan.precise for lane in alive if lane.samples):
                 return
+
+
+def _device_times(lane: Lane) -> Mapping[str, Sequence[float]]:
+    """Seconds of each batch since the last call, by leg, on the device's own clock; nothing where it does not tell."""
+    return lane.engine.device_times() if isinstance(lane.engine, DeviceTimed) else {}
 
 
 def _guarded(lane: Lane, count: int, clock: Clock) -> list[float]:

@@ -103,17 +103,23 @@ def measure(candidates: Sequence[Candidate], image: Path | None, size: Size, *, 
         return record
     before = clock.now()
     known = {one.name: one for one in candidates if not record.candidate(one.name).problem}
+    cases: list[CaseRecord] = []
+    stopped, failure = False, ""
     with tempfile.TemporaryDirectory(prefix="calanddet-suite-") as folder:
-        cases, stopped = _mapped(known, image, size, Path(folder), clock)
-        cases += [] if stopped else _profiled(known, size, Path(folder))
+        try:
+            cases, stopped = _mapped(known, image, size, Path(folder), clock)
+            cases += [] if stopped else _profiled(known, size, Path(folder))
+        except CalanddetError as error:  # what was measured before is worth no less
+            failure = f"the run failed after the engines were measured: {error}"
     limits: list[LimitRecord] = [*record.limits, int8_roof(clock), *(gpu_roofs(clock) if gpu else [])]
     notes = [*record.notes, *(["somebody stopped the run while images were mapped"] if stopped else [])]
+    notes += [failure] if failure else []
     return replace(
         record,
         cases=[*record.cases, *cases],
         limits=limits,
         notes=notes,
-        complete=not stopped,
+        complete=not (stopped or failure),
         seconds=record.seconds + clock.now() - before,
     )
 
@@ -206,9 +212,10 @@ def _run(words: argparse.Namespace) -> int:
         write_document()
         print(DOCUMENT)
     failed = [f"{one.name}: {one.problem}" for one in record.candidates if one.problem]
+    failed += [] if record.complete else record.notes
     for sentence in failed:
         print(sentence, file=sys.stderr)
-    return 130 if not record.complete else int(bool(failed))
+    return 130 if any(note.startswith("somebody stopped") for note in record.notes) else int(bool(failed))
 
 
 def _warm(candidate: TorchCandidate, batch: int) -> None:

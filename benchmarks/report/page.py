@@ -13,6 +13,8 @@ from calanddet.runtime.replace import replaced
 
 __all__ = ["page", "write_page"]
 
+LONG = 24
+"""Rows above which a table is folded."""
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #667; --line: #d8dce2; --paper: #fff; --warn: #fff3d6; }
 @media (prefers-color-scheme: dark) {
@@ -115,7 +117,8 @@ def _table(table: Table) -> str:
     heads, rows = dense(table)
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+    whole = f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+    return whole if len(rows) <= LONG else f"<details><summary>{len(rows)} rows</summary>{whole}</details>"
 
 
 def _conditions(record: Record) -> str:

@@ -16,6 +16,8 @@ BINS = (8, 120)
 """Fewest and most bars; between them as Freedman and Diaconis (1981) have it for the narrowest candidate."""
 WIDE = 2.0
 """Where the slowest takes so many times as long as the fastest, milliseconds are drawn on a logarithmic axis."""
+ASIDE = 5.0
+"""Pixels between candidates of one batch size, so that their intervals stand beside each other."""
 SHOWN = 0.995
 """Quantile up to which a histogram is drawn; what lies beyond is counted in words."""
 
@@ -46,15 +48,23 @@ def histogram(record: Record, batch: int) -> str:
     y = frame.y_scale([max(float(share.max()) for share in shares.values())])
     frame.axes(x, y)
     for name, share in shares.items():
-        steps: list[tuple[float, float]] = [(x(float(edges[0])), y(0.0))]
-        for (left, right), value in zip(itertools.pairwise(edges), share, strict=True):
-            steps += [(x(float(left)), y(float(value))), (x(float(right)), y(float(value)))]
         stroke = _colours(record)[name]
-        frame.line([*steps, (x(float(edges[-1])), y(0.0))], stroke)
+        for bars in _hills(edges, share):
+            steps = [(x(at), y(value)) for left, right, value in bars for at in (left, right)]
+            frame.line([(steps[0][0], y(0.0)), *steps, (steps[-1][0], y(0.0))], stroke)
         beyond = int((rows[name] > edges[-1]).sum())
         more = f", {beyond} beyond, up to {told(float(rows[name].max()))} ms" if beyond else ""
         frame.legend.append((f"{name}: {len(rows[name])} samples{more}", stroke))
     return frame.figure()
+
+
+def _hills(edges: Floats, share: Floats) -> list[list[tuple[float, float, float]]]:
+    """Neighbouring bars (left, right, share) that are not empty: lines along the axis would hide each other."""
+    bars = [
+        (float(left), float(right), float(value))
+        for (left, right), value in zip(itertools.pairwise(edges), share, strict=True)
+    ]
+    return [list(hill) for filled, hill in itertools.groupby(bars, lambda bar: bar[2] > 0.0) if filled]
 
 
 def _edges(rows: Sequence[Floats], low: float, high: float, *, log: bool) -> Floats:
@@ -84,15 +94,15 @@ def throughput_plot(record: Record) -> str:
     x = frame.x_scale([float(batch) for batch in batches], log=True)
     y = frame.y_scale([_top(one) for points in series.values() for _, one in points])
     frame.axes(x, y, x_ticks=[float(batch) for batch in batches])
-    for name, points in series.items():
-        stroke = _colours(record)[name]
+    for number, (name, points) in enumerate(series.items()):
+        stroke, aside = _colours(record)[name], ASIDE * (number - (len(series) - 1) / 2)
         points.sort()
-        frame.line([(x(batch), y(one.quantiles["p50"].value)) for batch, one in points], stroke)
+        frame.line([(x(batch) + aside, y(one.quantiles["p50"].value)) for batch, one in points], stroke)
         for batch, one in points:
-            middle = one.quantiles["p50"]
+            middle, at = one.quantiles["p50"], x(batch) + aside
             if middle.known:
-                frame.line([(x(batch), y(middle.low)), (x(batch), y(middle.high))], stroke)
-            frame.dot(x(batch), y(middle.value), stroke, said=f"{name}, batch {batch}: {middle} tiles/s")
+                frame.line([(at, y(middle.low)), (at, y(middle.high))], stroke)
+            frame.dot(at, y(middle.value), stroke, said=f"{name}, batch {batch}: {middle} tiles/s")
         frame.legend.append((name, stroke))
     return frame.figure()
 

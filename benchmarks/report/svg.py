@@ -28,10 +28,12 @@ def _value(value: object) -> str:
 
 
 def told(value: float) -> str:
-    """A number as a label: four digits at most, no needless zeros."""
+    """A number as a label: four digits that count, or all before the point up to a million; no needless zeros."""
     if value == 0 or not isfinite(value):
         return f"{value:g}"
-    if abs(value) >= 1e5 or abs(value) < 1e-3:
+    if 1e3 <= abs(value) < 1e6:
+        return f"{value:.0f}"
+    if abs(value) >= 1e6 or abs(value) < 1e-3:
         return f"{value:.3g}".replace("e+0", "e").replace("e-0", "e-")
     return f"{value:.4g}"
 

@@ -37,7 +37,7 @@ def candidate_table(record: Record) -> Table:
                 f"{one.model} {one.sha256[:8]}",
                 one.precision,
                 device if one.engine else one.problem,
-                told(one.file_bytes / 1e6),
+                told(one.file_bytes / 1e6) if one.file_bytes else NONE,
                 NONE if opening is None else told(opening.open_s),
                 NONE if opening is None else told(opening.first_s),
                 NONE if opening is None or not opening.peak_bytes else told(opening.peak_bytes / 2**20),
@@ -69,16 +69,21 @@ def rate_table(record: Record) -> Table:
     for case, figures in figures_of(record):
         if case.kind in ("closed", "sustained", "mapping") and figures.rate is not None:
             slowest = told(figures.worst) if case.unit == "tiles/s" else NONE
-            rows.append([case.candidate, _what(case), str(figures.rate), slowest, *_ground(figures), _remarks(case)])
+            rows.append(
+                [case.candidate, _what(case), _interval(figures.rate), slowest, *_ground(figures), _remarks(case)]
+            )
     return heads, rows
 
 
 def stage_table(record: Record) -> Table:
-    """Milliseconds of an entry of each stage of the streams that were measured."""
+    """Milliseconds of an entry of each stage of what was measured; operators of a profile, the costliest first."""
     heads = ["candidate", "what", "stage", "entries", "p50, ms", "p90, ms", "p99, ms", "max, ms", "in all, s"]
     rows = []
     for case in record.cases:
-        for stage, seconds in case.stages.items():
+        stages = list(case.stages.items())
+        if case.kind == "operators":
+            stages.sort(key=lambda stage: -sum(stage[1]))
+        for stage, seconds in stages:
             if len(seconds) > len(case.samples):  # sums of a whole round have no distribution
                 spans = [told(quantile(seconds, q) * 1e3) for q in (0.5, 0.9, 0.99)]
                 ends = [told(max(seconds) * 1e3), told(sum(seconds))]
@@ -101,8 +106,12 @@ def _milliseconds(interval: Interval | None) -> str:
     """With its interval; a dash where there are too few samples to know."""
     if interval is None:
         return NONE
-    middle = told(interval.value * 1e3)
-    return f"{middle} [{told(interval.low * 1e3)}, {told(interval.high * 1e3)}]" if interval.known else middle
+    return _interval(interval, 1e3)
+
+
+def _interval(interval: Interval, times: float = 1.0) -> str:
+    middle = told(interval.value * times)
+    return f"{middle} [{told(interval.low * times)}, {told(interval.high * times)}]" if interval.known else middle
 
 
 def _ground(figures: Summary) -> list[str]:

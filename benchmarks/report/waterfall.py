@@ -1,6 +1,6 @@
 """Where a map's time goes: the stages of each thread, side by side with the whole."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from calanddet.benchmarks.mapping import RUN
 from calanddet.benchmarks.record import CaseRecord, Record
@@ -54,23 +54,17 @@ def waterfall(case: CaseRecord) -> str:
     frame = Frame(f"{case.candidate}: stages of {image}", "share of the time, %", "", height=height, left=64)
     x = frame.x_scale([0.0, 100.0])
     frame.axes(x, None)
-    palette: dict[str, str] = {}
+    palette = {name: colour(number) for number, name in enumerate(name for names in rows.values() for name in names)}
     for number, (thread, names) in enumerate(rows.items()):
-        base = frame.top + ROW * number + 6.0
+        base, at = frame.top + ROW * number + 6.0, 0.0
         frame.text(frame.left - 6.0, base + 15.0, thread, anchor="end")
-        _row(frame, x(0.0), x(100.0) - x(0.0), base, [(name, sum(case.stages[name]) / wall) for name in names], palette)
+        for name in names:
+            share = 100 * sum(case.stages[name]) / wall
+            said = f"{name}: {share:.1f} % of the time"
+            frame.bar(x(at), base, x(at + share) - x(at), ROW - 12.0, palette[name], said=said)
+            at += share
     frame.legend += [(_told(name, case), fill) for name, fill in palette.items()]
     return frame.figure()
-
-
-def _row(
-    frame: Frame, left: float, width: float, base: float, shares: Sequence[tuple[str, float]], palette: dict[str, str]
-) -> None:
-    at = left
-    for name, share in shares:
-        fill = palette.setdefault(name, colour(len(palette)))
-        frame.bar(at, base, share * width, ROW - 12.0, fill, said=f"{name}: {100 * share:.1f} % of the time")
-        at += share * width
 
 
 def _told(name: str, case: CaseRecord) -> str:

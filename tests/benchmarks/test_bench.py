@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,16 @@ from calanddet.benchmarks.plan import BenchPlan, MapPlan, TruthPlan
 from calanddet.benchmarks.record import CaseRecord, Record, read_record, write_record
 from calanddet.benchmarks.report.page import page
 from calanddet.benchmarks.telemetry.protocol import Meter, MeterLost
+from calanddet.runtime.cuda.protocol import refuse
+from calanddet.runtime.engines.gpu import GpuEngine
 from calanddet.runtime.engines.protocol import Engine
-from calanddet.runtime.errors import EngineError, ModelError, OptionError
+from calanddet.runtime.errors import EngineError, InputError, ModelError, OptionError, OutputError
 from calanddet.runtime.types import Bytes
 from helpers.clocks import TimedEngine
+from helpers.echo_network import EchoNetwork, echo_engine
 from helpers.models import write_echo_model
+from helpers.paced_cuda import PacedCuda
+from helpers.software_cuda import SoftwareCuda
 
 QUICK = BenchPlan(batches=(1, 3), seconds=0.1, limits=False)
 
@@ -130,6 +135,54 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
     assert any("stopped the run" in note for note in record.notes)
 
 
+def test_a_fault_that_is_no_engines_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*words: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("calanddet.benchmarks.phases.opened", broken)
+    run, record = measured(Made("a", steady(0.002)), tmp_path=tmp_path)
+    assert isinstance(run.failure, OSError)
+    assert not record.complete
+    assert of(record, "a", "latency", 1).flat
+    assert of(record, "a", "closed", 1).flat
+    assert any("the run failed" in note and "No space left" in note for note in record.notes)
+    assert "did not come to its end" in page([("here", record)])
+
+
+def test_the_record_is_kept_part_by_part(tmp_path: Path) -> None:
+    path, kept = tmp_path / "r.json", list[tuple[bool, int]]()
+
+    def keep(record: Record) -> None:
+        write_record(record, path)
+        found = read_record(path)
+        kept.append((found.complete, len(found.cases)))
+
+    plan = BenchPlan(batches=(1, 2), seconds=0.05, rate=0.0, limits=False)
+    assert Bench([Made("a", steady(0.001))], plan, meters=no_meters, keep=keep).run().complete
+    assert kept == [(False, 1), (False, 2), (False, 3), (False, 4)]
+
+
+def test_a_record_that_cannot_be_kept_meanwhile_ends_nothing() -> None:
+    def keep(record: Record) -> None:
+        raise OutputError("the disk is full")
+
+    plan = BenchPlan(batches=(1, 2), seconds=0.05, rate=0.0, limits=False)
+    record = Bench([Made("a", steady(0.001))], plan, meters=no_meters, keep=keep).run()
+    assert record.complete
+    assert [note for note in record.notes if "the disk is full" in note] == [
+        "the record could not be kept meanwhile: the disk is full"
+    ]
+
+
+def test_images_that_are_not_there_are_said_before_anything_is_measured(tmp_path: Path) -> None:
+    def never(batch: int) -> Engine:
+        raise AssertionError("an engine was opened")
+
+    for more in ({"maps": MapPlan(((64, 64),), tmp_path / "no.tif", ("run",))}, {"truth": TruthPlan(tmp_path / "no")}):
+        with pytest.raises(InputError, match="there is no"):
+            Bench([Made("a", never)], BenchPlan(batches=(1,), **more), meters=no_meters)
+
+
 class Falling:
     """A GPU's meter that is lost after some readings; until then it takes 50 W."""
 
@@ -175,20 +228,58 @@ def test_a_battery_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(record.notes).count("the machine runs from its battery") == 1
 
 
-class OnDevice(TimedEngine):
-    """An engine that times itself by events."""
+@dataclass(slots=True, eq=False)
+class LostCuda(SoftwareCuda):
+    """A GPU that falls off the bus after so many calls of the driver: every later one fails, those of closing too."""
 
-    def device_times(self) -> Mapping[str, Sequence[float]]:
-        count = len(self.took)
-        return {"host to device": [1e-4] * count, "compute": [15e-4] * count, "device to host": [5e-5] * count}
+    calls_left: int = 0
+
+    def _called(self, name: str, *, ends: bool = False) -> None:
+        super(LostCuda, self)._called(name, ends=ends)
+        self.calls_left -= 1
+        if self.calls_left < 0:
+            refuse(name, "CUDA_ERROR_DEVICE_UNAVAILABLE")
 
 
-def test_times_of_the_device_are_kept_by_stage(tmp_path: Path) -> None:
-    plan = BenchPlan(batches=(1,), seconds=0.1, rate=0.0, limits=False)
-    make = Made("gpu", lambda batch: OnDevice(itertools.repeat(0.002), batch=batch))
-    _, record = measured(make, plan=plan, tmp_path=tmp_path)
+@pytest.mark.parametrize("calls", [150, 400, 900])
+def test_a_gpu_that_disappears_while_it_computes_keeps_what_was_measured(calls: int, tmp_path: Path) -> None:
+    opened = itertools.count()
+
+    def make(batch: int) -> GpuEngine:
+        cuda = LostCuda(1, calls_left=calls if next(opened) else 10**9)  # the cold start goes well
+        return echo_engine(cuda, EchoNetwork(cuda, batch=batch))
+
+    plan = BenchPlan(batches=(1, 2), seconds=0.2, rate=0.0, limits=False)
+    run, record = measured(Made("gpu", make), Made("cpu", steady(0.001)), plan=plan, tmp_path=tmp_path)
+    assert record.complete
+    assert run.failure is None
+    problems = [case.problem for case in record.cases if case.candidate == "gpu" and case.problem]
+    assert problems
+    assert all("CUDA_ERROR_DEVICE_UNAVAILABLE" in problem for problem in problems)
+    assert "not measured further" in record.candidate("gpu").problem
     latency = of(record, "gpu", "latency", 1)
-    assert len(latency.stages["compute"]) == len(latency.flat)
+    assert {len(seconds) for seconds in latency.stages.values()} <= {len(latency.flat)}
+    assert latency.flat, "the first batches came back"
+    assert of(record, "cpu", "closed", 2).problem == ""
+
+
+def paced(batch: int) -> GpuEngine:
+    """The engine of a GPU, on a CUDA in memory: 2 ms in, 6 ms of computing, 1 ms out for each of two tensors."""
+    cuda = PacedCuda(seconds={"in": 0.002, "compute": 0.006, "out": 0.001})
+    return echo_engine(cuda, EchoNetwork(cuda, batch=batch))
+
+
+def test_times_of_the_device_are_of_the_very_batches_that_are_kept(tmp_path: Path) -> None:
+    plan = BenchPlan(batches=(1,), seconds=0.4, rate=0.0, limits=False)
+    ways = [Made("gpu", paced), Made("other", steady(0.002))]
+    _, record = measured(*ways, plan=plan, tmp_path=tmp_path)
+    latency, other = of(record, "gpu", "latency", 1), of(record, "other", "latency", 1)
+    assert other.stages == {}
+    for leg, least in (("host to device", 0.002), ("compute", 0.006), ("device to host", 0.002)):
+        assert len(latency.stages[leg]) == len(latency.flat) >= 20
+        assert min(latency.stages[leg]) >= least
+    legs = zip(*latency.stages.values(), strict=True)
+    assert all(sum(seconds) < whole for seconds, whole in zip(legs, latency.flat, strict=True))
     assert "gpu: stages of latency, batch 1" in page([("here", record)])
 
 

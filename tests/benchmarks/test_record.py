@@ -66,6 +66,12 @@ def broken(raw: dict[str, Any], *place: Any, value: Any = None, gone: bool = Fal
     [
         (("cases",), {"value": "many"}, "cases is 'many', not a list"),
         (("cases", 1, "samples", 0, 0), {"value": "fast"}, r"cases\[1\].samples\[0\]\[0\] is 'fast', not float"),
+        (
+            ("cases", 1, "samples", 0, 0),
+            {"value": -1.0},
+            r"samples have -1, and times and rates are above 0",
+        ),
+        (("cases", 4, "settings", "rows"), {"gone": True}, r"cases\[4\].settings.rows is None, not int"),
         (("cases", 0, "samples", 2), {"value": 0.5}, r"cases\[0\].samples\[2\] is 0.5, not a list"),
         (("cases", 0, "batch"), {"value": 1.5}, r"cases\[0\].batch is 1.5, not int"),
         (("cases", 0, "batch"), {"value": True}, r"cases\[0\].batch is True, not int"),

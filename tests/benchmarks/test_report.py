@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from calanddet.benchmarks.record import CandidateRecord
+from calanddet.benchmarks.record import CandidateRecord, CaseRecord
 from calanddet.benchmarks.report.page import page, write_page
+from calanddet.benchmarks.report.plots import histogram
 from calanddet.benchmarks.report.svg import Scale, told
 from calanddet.benchmarks.report.tables import candidate_table, dense, latency_table, rate_table, stage_table
 from helpers.records import candidate, cases, record
@@ -142,7 +143,25 @@ def test_scales_hold_their_values_and_tick_inside(values: list[float], log: bool
     assert ticks == sorted(ticks)
 
 
-def test_numbers_are_told_in_four_digits() -> None:
-    assert [told(value) for value in (0.0, 12.0, 0.123456, 98765.4, 1.5e9, 2e-6)] == [
-        "0", "12", "0.1235", "9.877e+04", "1.5e9", "2e-6",
+def test_numbers_are_told_in_four_digits_or_whole() -> None:
+    assert [told(value) for value in (0.0, 12.0, 0.123456, 1234.5, -98765.4, 1.5e9, 2e-6)] == [
+        "0", "12", "0.1235", "1234", "-98765", "1.5e9", "2e-6",
     ]  # fmt: skip
+
+
+def test_histograms_draw_no_line_where_there_is_no_sample() -> None:
+    """Seven candidates whose lines all run along the axis would hide each other."""
+    two = [[0.010], [0.0101], [0.0102], [0.020], [0.0201], [0.0202]]
+    made = replace(record({"a": 0.02}), cases=[CaseRecord("a", "latency", 1, two * 5, "s")])
+    lines = re.findall(r'<polyline[^>]*points="([^"]*)"', histogram(made, 1))
+    across = [[float(point.split(",")[0]) for point in line.split()] for line in lines]
+    assert len(across) == 2, "two hills, and nothing between them"
+    assert all(max(one) - min(one) < 100 for one in across)
+
+
+def test_operators_are_told_costliest_first_and_long_tables_are_folded() -> None:
+    stages = {f"Op{number}": [1e-3 * (number + 1)] * 4 for number in range(30)}
+    case = CaseRecord("a", "operators", 1, [[0.1], [0.1]], "s", stages=stages)
+    made = replace(record({"a": 0.02}), cases=[case])
+    assert [row[2] for row in stage_table(made)[1]] == [f"Op{number}" for number in reversed(range(30))]
+    assert "<details><summary>30 rows</summary>" in page([("here", made)])

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from calanddet.benchmarks.machine import MachineRecord
 from calanddet.benchmarks.record import read_record, write_record
 from calanddet.cli.groups import in_order
 from calanddet.cli.main import app
+from calanddet.runtime.errors import OutputError
 from helpers.models import write_echo_model
 from helpers.records import record
 
@@ -111,6 +113,32 @@ def test_a_model_that_cannot_be_measured_is_recorded_and_exit_1(tmp_path: Path) 
     assert {case.candidate for case in found.cases} == {"echo"}
 
 
+def test_figures_outlive_a_record_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(record: object, path: Path) -> None:
+        raise OutputError(f"{path} cannot be written: No space left on device")
+
+    monkeypatch.setattr("calanddet.benchmarks.record.write_record", full)
+    result = bench(write_echo_model(tmp_path / "echo.onnx", tile=64), *QUICK, "-o", tmp_path / "a.json")
+    assert "No space left" in sentence(result)
+    assert re.search(r"^echo +batch 2 +\d+ +[\d.]+ \[", result.stdout, re.MULTILINE)
+    assert str(tmp_path / "a.json") not in result.stdout.splitlines(), "no file is named that is not there"
+
+
+def test_where_a_record_cannot_go_is_said_before_measuring(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "cannot be made" in sentence(bench("calanddet-edge", "-o", tmp_path / "file" / "a.json"))
+    (tmp_path / "folder.json").mkdir()
+    assert "cannot be written" in sentence(bench("calanddet-edge", "--overwrite", "-o", tmp_path / "folder.json"))
+
+
+def test_a_record_that_did_not_end_is_compared_with_a_word(tmp_path: Path) -> None:
+    write_record(record({"edge": 0.02}, seed=1), tmp_path / "a.json")
+    write_record(replace(record({"edge": 0.02}, seed=2), complete=False), tmp_path / "b.json")
+    result = bench("compare", tmp_path / "a.json", tmp_path / "b.json")
+    assert result.returncode == 0
+    assert "b.json is of a run that did not come to its end" in result.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -126,6 +154,13 @@ def test_wrong_usage_is_exit_2(words: tuple[str, ...]) -> None:
     result = bench(*words)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_spaces_between_engines_are_no_part_of_them(tmp_path: Path) -> None:
+    model, out = write_echo_model(tmp_path / "echo.onnx"), tmp_path / "a.json"
+    result = bench(model, "-o", out, *QUICK, "--engine", " cpu ")
+    assert result.returncode == 0, result.stderr
+    assert len(read_record(out).candidates) == 1
 
 
 def test_commands_keep_their_order() -> None:

@@ -1,6 +1,8 @@
 """`calanddet bench`: measure models, compare records, draw them."""
 
+import sys
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,17 +91,29 @@ def measure(
         gsd_m=gsd,
         seed=seed,
     )
-    ways = candidates(models, engine.split(","), list(_numbers(threads, "--threads")))
+    ways = candidates(models, [name.strip() for name in engine.split(",")], list(_numbers(threads, "--threads")))
     with shown("measuring", "%", progress) as update:
-        run = Bench(ways, plan, progress=lambda what, share: update(round(100 * share), 100))
+        run = Bench(
+            ways,
+            plan,
+            progress=lambda what, share: update(round(100 * share), 100),
+            keep=None if out is None else partial(write_record, path=out),
+        )
         record = run.run()
-    if out is not None:
-        write_record(record, out)
-    if report_to is not None:
-        write_page([(report_to.stem, record)], report_to)
-    _print_record(record, [path for path in (out, report_to) if path is not None], as_json=as_json)
+    files: list[Path] = []
+    try:  # whatever cannot be written, the figures are printed
+        if out is not None:
+            write_record(record, out)
+            files.append(out)
+        if report_to is not None:
+            write_page([(report_to.stem, record)], report_to)
+            files.append(report_to)
+    finally:
+        _print_record(record, files, as_json=as_json)
     if run.interrupted:
         raise KeyboardInterrupt
+    if run.failure is not None:
+        raise run.failure
     if run.problems:
         raise CalanddetError(f"not everything could be measured: {run.problems[0]}{_more(run.problems)}")
 
@@ -121,6 +135,10 @@ def compare(
     from calanddet.runtime.errors import CalanddetError
 
     a, b = _side(first), _side(second)
+    for text, side in ((first, a), (second, b)):
+        if not side.record.complete:
+            note = f"{text} is of a run that did not come to its end: what is missing was not measured"
+            print(f"calanddet: {note}", file=sys.stderr)
     if not across:
         comparing.refuse_other_machine(a.record, b.record)
     found = comparing.compare(a, b, tolerance=tolerance)
@@ -169,11 +187,20 @@ def _map_plan(maps: MapsName, image: Path | None, size: str) -> "MapPlan | None"
 
 
 def _refuse_to_replace(paths: list[Path], *, overwrite: bool) -> None:
+    """Raise OutputError for what would be replaced unasked, or cannot be written: before minutes of measuring."""
+    import os
+
     from calanddet.runtime.errors import OutputError
 
     for path in paths:
         if path.exists() and not overwrite:
             raise OutputError(f"{path} is there already: give another name, or --overwrite to replace it")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"the folder for {path} cannot be made: {error.strerror}") from error
+        if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+            raise OutputError(f"{path} cannot be written: give a file in a folder that can be written to")
 
 
 def _side(text: str) -> "Side":
@@ -205,7 +232,7 @@ def _print_record(record: "Record", files: list[Path], *, as_json: bool) -> None
     for note in record.notes:
         print(f"note: {note}")
     for heads, rows in map(dense, (candidate_table(record), latency_table(record), rate_table(record))):
-        _print_columns([list(heads), *rows])
+        _print_words(list(heads), rows)
     for path in files:
         print(path)
 
@@ -216,12 +243,12 @@ def _print_comparison(found: "list[Comparison]", *, judged: bool, as_json: bool)
     if as_json:
         print(json.dumps([one.to_dict() for one in found], indent=2))
         return
-    rows = [["A", "B", "what", "time B / A", "measured", *(["verdict"] if judged else [])]]
+    heads, rows = ["A", "B", "what", "time B / A", "measured", *(["verdict"] if judged else [])], list[list[str]]()
     for one in found:
         told = one.problem if one.ratio is None else str(one.ratio)
         way = "side by side" if one.paired else "apart"
         rows.append([one.a, one.b, one.what, told, way, *([one.verdict.value] if judged else [])])
-    _print_columns(rows)
+    _print_words(heads, rows)
 
 
 def _sentence(one: "Comparison") -> str:
@@ -234,11 +261,10 @@ def _more(sentences: list[str]) -> str:
     return f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
 
 
-def _print_columns(rows: list[list[str]]) -> None:
-    """Aligned columns, and an empty line after them; nothing where there is a head alone."""
-    if len(rows) < 2:
-        return
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
-    print()
+def _print_words(heads: list[str], rows: list[list[str]]) -> None:
+    """Columns to the left, and an empty line after them; nothing where there is a head alone."""
+    from calanddet.cli.table import print_columns
+
+    if rows:
+        print_columns(heads, rows, side="<")
+        print()
