@@ -157,8 +157,9 @@ def _halved(image: Bytes, size: tuple[int, int]) -> Bytes:
 
 
 def _compressed(rgb: Bytes, quality: int) -> Bytes:
-    _, encoded = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    """As a camera's JPEG: OpenCV takes blue first, and JPEG keeps green best and blue worst."""
+    _, encoded = cv2.imencode(".jpg", rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)[:, :, ::-1]
 
 
 def _noise(rng: Generator, rgb: Bytes) -> Bytes:

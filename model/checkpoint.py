@@ -14,7 +14,7 @@ from calanddet.model.network import CONFIGS, CALandDet, NetworkConfig
 from calanddet.runtime.errors import ModelError
 from calanddet.runtime.replace import replaced
 
-__all__ = ["checkpoint_sha256", "load_checkpoint", "read_state", "save_checkpoint"]
+__all__ = ["checkpoint_sha256", "first_of", "load_checkpoint", "read_state", "save_checkpoint"]
 
 _LFS = b"version https://git-lfs"
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
@@ -202,14 +202,15 @@ class _Difference:
 
     def described(self) -> str:
         counted = (("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", self.reshaped))
-        return "; ".join(f"{kind}: {len(names)} ({_first(names)})" for kind, names in counted if names)
+        return "; ".join(f"{kind}: {len(names)} ({first_of(names)})" for kind, names in counted if names)
 
 
 def _size(tensor: Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "a scalar"
 
 
-def _first(names: tuple[str, ...]) -> str:
+def first_of(names: tuple[str, ...]) -> str:
+    """The first few names, for a sentence."""
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 

@@ -9,7 +9,7 @@ import torch
 
 from calanddet.runtime.errors import EngineError
 
-__all__ = ["multiplies_bfloat16", "reproducible", "torch_device"]
+__all__ = ["cpu_threads", "multiplies_bfloat16", "reproducible", "torch_device"]
 
 _KINDS = ("cpu", "cuda")
 _WORKSPACE = ":4096:8"
@@ -39,10 +39,22 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 @contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Within, torch computes with `count` threads on the CPU; they are the whole process's."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:
     """Within, a GPU computes the same sums every time; a CPU with a fixed number of threads does so anyway.
 
-    Where an operation has no such form on a GPU, torch warns and goes on.
+    Where an operation has no such form on a GPU, torch warns and goes on. For a GPU, CUBLAS_WORKSPACE_CONFIG is set
+    where it is not, and stays so afterwards: cuBLAS reads it once, so that taking it back would undo nothing.
     """
     if device.type != "cuda":
         yield

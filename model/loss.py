@@ -1,4 +1,7 @@
-"""The published loss: mined BCE and mined soft Dice on pixels, mined BCE on presence (network.md's source paper)."""
+"""The published loss: mined BCE and mined soft Dice on pixels, mined BCE on presence.
+
+Hu et al., Scientific Reports 15, 21933 (2025), doi 10.1038/s41598-025-08695-8.
+"""
 
 from dataclasses import dataclass
 

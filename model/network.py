@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from calanddet.model.architecture import CONFIGS, EDGE, PUBLISHED, TINY, NetworkConfig
 from calanddet.model.swin import TILE, WINDOW, Backbone, DropPath, SwinBlocks, WindowAttention
 from calanddet.runtime.errors import OptionError
-from calanddet.runtime.spec import ModelSpec
+from calanddet.runtime.spec import SCALE, ModelSpec
 
 __all__ = [
     "CONFIGS",
@@ -29,6 +29,7 @@ __all__ = [
     "NetworkConfig",
     "depth_to_space",
     "normalise",
+    "probability_bytes",
 ]
 
 _SPEC = ModelSpec(name=PUBLISHED.name)
@@ -44,6 +45,11 @@ def normalise(tiles: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
     mean = torch.tensor(MEAN, dtype=dtype, device=tiles.device)
     std = torch.tensor(STD, dtype=dtype, device=tiles.device)
     return ((tiles.to(dtype) / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+def probability_bytes(logits: Tensor) -> Tensor:
+    """floor(254 sigmoid(logit)), uint8, of the shape of `logits`: in float32 as in the ONNX, whatever they are in."""
+    return torch.floor(SCALE * torch.sigmoid(logits.detach().float())).to(torch.uint8)
 
 
 def depth_to_space(x: Tensor, factor: int) -> Tensor:

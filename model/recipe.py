@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import cos, isfinite, pi
+from math import cos, inf, isfinite, pi
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,9 @@ class LossRecipe:
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise OptionError(f"{name} must be above 0 and at most 1, not {getattr(self, name)}")
         _check_share("smoothing", self.smoothing)
+        for name in ("bce", "dice", "presence", "distil"):
+            if not 0.0 <= getattr(self, name) < inf:
+                raise OptionError(f"{name} is a weight, a finite number of at least 0, not {getattr(self, name)}")
         if not isfinite(self.margin):
             raise OptionError(f"margin must be a finite number of logits, not {self.margin}")
 
@@ -86,10 +89,10 @@ class Augmentation:
     paste: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.scale[0] <= self.scale[1]:
+        if not 0.0 < self.scale[0] <= self.scale[1] < inf:
             raise OptionError(f"scale must be an increasing pair of positive numbers, not {self.scale}")
-        if self.stretch < 1.0:
-            raise OptionError(f"stretch must be at least 1, not {self.stretch}")
+        if not 1.0 <= self.stretch < inf:
+            raise OptionError(f"stretch must be a finite number of at least 1, not {self.stretch}")
         for name in ("overview", "turn", "aim", "colour", "light", "grey", "blur", "noise", "jpeg", "mix", "paste"):
             _check_share(name, getattr(self, name))
 
@@ -130,6 +133,8 @@ class Recipe:
             self.lr <= 0.0 or self.weight_decay < 0.0 or self.clip <= 0.0
         ):
             raise OptionError(f"lr {self.lr}, weight_decay {self.weight_decay}, clip {self.clip} are out of range")
+        if not 0.0 <= self.beta2 < 1.0:
+            raise OptionError(f"beta2 must be at least 0 and below 1, not {self.beta2}")
         if self.optimizer not in OPTIMIZERS:
             raise OptionError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}, not {self.optimizer!r}")
         if not 0 <= self.seed < 1 << 32:  # torch's generator is seeded with this and the step, in 64 bits

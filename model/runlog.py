@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from calanddet.model.validation import Score
+from calanddet.runtime.errors import OutputError
 from calanddet.runtime.replace import replaced
 
 __all__ = ["LOSSES", "Progress", "RunLog", "figures"]
@@ -38,14 +39,20 @@ class Progress:
 
 
 class RunLog:
-    """The lines of one run; those beyond `step`, at which the run is resumed, are dropped."""
+    """The lines of one run; those beyond `step`, at which the run is resumed, are dropped.
+
+    Raises OutputError where the file is there and is no such log.
+    """
 
     def __init__(self, file: Path, step: int) -> None:
         self._file = file
         self._rows: list[dict[str, str]] = []
         if step and file.exists():
-            with file.open(newline="", encoding="utf-8") as stream:
-                self._rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
+            try:
+                with file.open(newline="", encoding="utf-8") as stream:
+                    self._rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
+            except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+                raise OutputError(f"{file} is not the log of a run any more: move it away to go on") from error
 
     def add(self, line: Progress) -> None:
         """Append a line. Raises OutputError when the file cannot be written."""
@@ -58,9 +65,9 @@ class RunLog:
 
 
 def figures(score: Score) -> dict[str, float]:
-    """The figures of a validation: of all images pooled (iou, f1, precision, recall), then of each source."""
-    real = score.real
-    named = {"iou": real.iou, "f1": real.f1, "precision": real.precision, "recall": real.recall}
+    """The figures of a validation: of what it is judged by (iou, f1, precision, recall), then of each source."""
+    judged = score.judged
+    named = {"iou": judged.iou, "f1": judged.f1, "precision": judged.precision, "recall": judged.recall}
     for source, counts in sorted(score.by_source.items()):
         of_source = {"iou": counts.iou, "precision": counts.precision, "recall": counts.recall}
         named |= {f"{source}_{name}": value for name, value in of_source.items()}

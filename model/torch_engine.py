@@ -8,11 +8,11 @@ from torch import nn
 
 from calanddet.model.checkpoint import checkpoint_sha256, load_checkpoint
 from calanddet.model.device import torch_device
-from calanddet.model.network import TILE, normalise
+from calanddet.model.network import TILE, normalise, probability_bytes
 from calanddet.runtime.engines.opening import EngineOptions
 from calanddet.runtime.engines.protocol import EngineInfo
 from calanddet.runtime.engines.worker import WAITING, Worker
-from calanddet.runtime.spec import SCALE, ModelSpec
+from calanddet.runtime.spec import ModelSpec
 from calanddet.runtime.types import Bytes, Prediction
 
 __all__ = ["TorchEngine", "open_checkpoint"]
@@ -34,7 +34,7 @@ class TorchEngine:
         if threads and on_cpu:
             torch.set_num_threads(threads)
         name = str(getattr(getattr(network, "config", None), "name", type(network).__name__))
-        precision = str(self._dtype).removeprefix("torch.").replace("float", "fp")
+        precision = str(self._dtype).removeprefix("torch.").replace("bfloat", "bf").replace("float", "fp")
         self.spec = ModelSpec(name=name, tile=TILE, precision=precision, checkpoint_sha256=checkpoint_sha256)
         self.batch = batch
         self.info = EngineInfo(
@@ -56,8 +56,7 @@ class TorchEngine:
     def _infer(self, tiles: Bytes) -> Prediction:
         x = normalise(torch.from_numpy(tiles).to(self._device), dtype=self._dtype)
         logits, presence = self._network(x)
-        # In float32 as in the ONNX, whatever the network computes in.
-        probability = torch.floor(SCALE * torch.sigmoid(logits[:, 0].float())).to(torch.uint8)
+        probability = probability_bytes(logits[:, 0])
         return Prediction(probability.cpu().numpy(), torch.sigmoid(presence[:, 0].float()).cpu().numpy())
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from calanddet.model.chart import draw_curves
 from calanddet.model.checkpoint import save_checkpoint
 from calanddet.model.data import Batches, Corpus, batches_from
-from calanddet.model.device import reproducible, torch_device
+from calanddet.model.device import cpu_threads, reproducible, torch_device
 from calanddet.model.ema import MovingAverage
 from calanddet.model.loss import Loss, distillation, segmentation_and_presence
 from calanddet.model.network import TILE, CALandDet, NetworkConfig, normalise
@@ -70,8 +70,9 @@ class Plan:
 class Trainer:
     """One run: the network, its average, its optimizer, and the step they are at.
 
-    best is the highest pooled IoU so far; seconds is the time spent, over all sessions of the run; origin tells what
-    was asked for, and goes into the record. Raises EngineError when `device` is no CPU or GPU that torch sees.
+    best is the highest pooled IoU so far (see Score.judged); seconds is the time spent, over all sessions of the run;
+    origin tells what was asked for, and goes into the record. Raises EngineError when `device` is no CPU or GPU that
+    torch sees.
     """
 
     def __init__(
@@ -136,8 +137,7 @@ class Trainer:
         On SIGINT or SIGTERM it finishes the step, saves, and raises KeyboardInterrupt. Raises ModelError when the loss
         is no finite number any more, OutputError when the folder cannot be written or another run is writing it.
         """
-        torch.set_num_threads(self.recipe.threads)
-        with deferred() as interruption, reproducible(self.device):
+        with deferred() as interruption, cpu_threads(self.recipe.threads), reproducible(self.device):
             pinned = self.device.type == "cuda"
             data = batches_from(Batches(corpus, self.recipe, TILE), self.step, workers=self.plan.workers, pinned=pinned)
             with self._folder():
@@ -228,8 +228,8 @@ class Trainer:
 
     def _validate(self, images: Sequence[Sample]) -> dict[str, float]:
         score = validate(self.average.network, images)
-        if score.real.iou > self.best:
-            self.best = score.real.iou
+        if score.judged.iou > self.best:
+            self.best = score.judged.iou
             save_checkpoint(self.average.network, self.plan.out / BEST)
         return figures(score)
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from calanddet.model.checkpoint import read_state
+from calanddet.model.checkpoint import first_of, read_state
 from calanddet.model.network import CALandDet
 from calanddet.runtime.errors import ModelError
 
@@ -28,9 +29,9 @@ class Transfer:
     def __str__(self) -> str:
         parts = [f"{len(self.loaded)} of {len(self.loaded) + len(self.missing) + len(self.reshaped)} weights loaded"]
         for what, names in (("not in the file", self.missing), ("of another shape", self.reshaped)):
-            parts += [f"{len(names)} {what} ({_some(names)})"] if names else []
+            parts += [f"{len(names)} {what} ({first_of(names)})"] if names else []
         if self.unused:
-            parts.append(f"{len(self.unused)} of the file not used ({_some(self.unused)})")
+            parts.append(f"{len(self.unused)} of the file not used ({first_of(self.unused)})")
         return ", ".join(parts)
 
 
@@ -38,7 +39,7 @@ def transfer(network: CALandDet, path: Path) -> Transfer:
     """Copy into `network` what a checkpoint has under the same name and shape; the rest keeps its values.
 
     The file is a CALandDet of any configuration or a torchvision Swin, plain or wrapped. Raises ModelError when it
-    cannot be read, or nothing in it fits.
+    cannot be read, nothing in it fits, or what fits is not dense, real and finite; the network is then as it was.
     """
     stored = read_state(path)
     tensors = from_torchvision({key: value for key, value in stored.items() if isinstance(value, Tensor)})
@@ -46,6 +47,9 @@ def transfer(network: CALandDet, path: Path) -> Transfer:
     fits = {key: tensors[key] for key, value in own.items() if key in tensors and tensors[key].shape == value.shape}
     if not fits:
         raise ModelError(f"nothing in {path} fits {network.config.name}: it has {len(tensors)} other tensors")
+    for key, value in fits.items():
+        if value.layout != torch.strided or not value.is_floating_point() or not value.float().isfinite().all():
+            raise ModelError(f"{path} holds no dense, finite, real numbers under {key}: nothing of it was taken")
     network.load_state_dict({key: value.float() for key, value in fits.items()}, strict=False)
     return Transfer(
         loaded=tuple(fits),
@@ -88,7 +92,3 @@ def _renamed(key: str, depths: Mapping[int, int]) -> str:
     if entry % 2:
         return f"backbone.features.{entry // 2}.{rest}"
     return f"backbone.features.{entry // 2 - 1}.{depths.get(entry - 1, 0)}.{rest}"
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

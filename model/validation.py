@@ -10,11 +10,10 @@ from calanddet.model.torch_engine import TorchEngine
 from calanddet.runtime.evaluation import Sample, evaluate, pair_samples, scene_samples
 from calanddet.runtime.evaluation.samples import SCENES
 from calanddet.runtime.metrics import Counts, pooled
-from calanddet.runtime.model import DEFAULT_OVERLAP, Model
+from calanddet.runtime.model import Model
 from calanddet.runtime.pairs import Pair
-from calanddet.runtime.types import Bytes
 
-__all__ = ["Score", "examples", "predict", "scene_examples", "validate"]
+__all__ = ["Score", "examples", "scene_examples", "validate"]
 
 _BATCH = 3
 """A row of tiles of an image of 512 pixels: images of 1, 9 and 36 tiles leave little of a batch empty."""
@@ -28,8 +27,13 @@ class Score:
 
     @property
     def real(self) -> Counts:
-        """All images together."""
+        """All images but the made scenes together."""
         return pooled(counts for source, counts in self.by_source.items() if source != SCENES)
+
+    @property
+    def judged(self) -> Counts:
+        """What a run is judged by: `real`, or the made scenes where there is nothing else."""
+        return self.real if self.by_source.keys() - {SCENES} else self.scenes
 
     @property
     def scenes(self) -> Counts:
@@ -45,12 +49,6 @@ def examples(pairs: Iterable[Pair]) -> list[Sample]:
 def scene_examples(seeds: Iterable[int]) -> list[Sample]:
     """Made scenes at the demonstration's GSD of half a metre."""
     return list(scene_samples(seeds))
-
-
-def predict(network: nn.Module, rgb: Bytes, *, overlap: int = DEFAULT_OVERLAP) -> Bytes:
-    """Probability bytes of a whole image, see Model.predict: uint8 (H, W, 3) to uint8 (H, W)."""
-    with Model(TorchEngine(network, batch=_BATCH)) as model:
-        return model.predict(rgb, overlap=overlap)
 
 
 def validate(network: nn.Module, images: Iterable[Sample]) -> Score:

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from calanddet.model.explanation.stages import captured
-from calanddet.model.network import CALandDet, normalise
+from calanddet.model.network import CALandDet, normalise, probability_bytes
 from calanddet.runtime.explanation.tiled import Progress, TiledImage, TileRow
-from calanddet.runtime.spec import SCALE, threshold_byte
+from calanddet.runtime.spec import threshold_byte
 from calanddet.runtime.types import Bool, Bytes
 
-__all__ = ["ChannelWeights", "Question", "channel_weights", "class_activation", "probability_bytes"]
+__all__ = ["ChannelWeights", "Question", "channel_weights", "class_activation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def channel_weights(
     with captured(network, stages) as maps, torch.enable_grad():
         for row in image.rows():
             for cols in row.batches(batch):
-                _add(sums, network, row, cols, question, maps)
+                _add(sums, network, row=row, cols=cols, question=question, maps=maps)
                 progress(done + cols[-1] + 1, len(image.grid))
             done += image.grid.cols.count
             progress(done, len(image.grid))
@@ -84,14 +84,14 @@ def channel_weights(
 
 
 def _add(
-    sums: _Sums, network: CALandDet, row: TileRow, cols: tuple[int, ...], question: Question, maps: dict[str, Tensor]
+    sums: _Sums, network: CALandDet, *, row: TileRow, cols: tuple[int, ...], question: Question, maps: dict[str, Tensor]
 ) -> None:
     """Add what some tiles of a row have: their gradients over all positions, their positions, their part of S."""
     like = next(network.parameters())
     # A gradient from the input on reaches every map, whether or not the parameters ask for theirs.
     x = normalise(torch.from_numpy(row.tiles(cols)).to(like.device), dtype=like.dtype).requires_grad_()
     logits = network(x)[0][:, 0]
-    probability = probability_bytes(logits)
+    probability = probability_bytes(logits).cpu().numpy()
     chosen = [question.pixels(tile, row.row, row.origins[col]) for tile, col in zip(probability, cols, strict=True)]
     share = row.shares(cols) * np.stack(chosen)
     score = (logits * torch.from_numpy(share).to(like.device)).sum()
@@ -107,9 +107,3 @@ def _add(
 def class_activation(values: Tensor, weights: Tensor) -> Tensor:
     """max(0, sum over k of w_k A_k): a map (N, H, W, C) and w, (C,), become (N, H, W)."""
     return (values @ weights.to(values.dtype)).clamp_min(0)
-
-
-def probability_bytes(logits: Tensor) -> Bytes:
-    """floor(254 sigmoid(logit)), uint8, of the shape of `logits`, as the exported model computes it."""
-    scaled: Bytes = torch.floor(SCALE * torch.sigmoid(logits.detach().float())).to(torch.uint8).cpu().numpy()
-    return scaled

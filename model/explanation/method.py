@@ -8,15 +8,9 @@ import torch
 from calanddet.model.catalog import resolve_checkpoint
 from calanddet.model.checkpoint import checkpoint_sha256, load_checkpoint
 from calanddet.model.device import torch_device
-from calanddet.model.explanation.gradcam import (
-    ChannelWeights,
-    Question,
-    channel_weights,
-    class_activation,
-    probability_bytes,
-)
+from calanddet.model.explanation.gradcam import ChannelWeights, Question, channel_weights, class_activation
 from calanddet.model.explanation.stages import CELLS, DEFAULT_STAGE, captured, check_stages
-from calanddet.model.network import TILE, CALandDet, normalise
+from calanddet.model.network import TILE, CALandDet, normalise, probability_bytes
 from calanddet.runtime.explanation.attention import attention_layers
 from calanddet.runtime.explanation.explainer import Layer, ModelFacts, TileMaps
 from calanddet.runtime.explanation.tiled import Progress, TiledImage
@@ -97,10 +91,9 @@ class NetworkExplainer:
             logits = network.head(*network.neck(features))[:, 0]
         shown = [class_activation(maps[stage], self.weights.by_stage[stage]) for stage in self._stages]
         shown += network.neck.attention_maps(features)
-        presence = torch.sigmoid(features.presence[:, 0])
-        return TileMaps(
-            probability_bytes(logits), presence.float().cpu().numpy(), tuple(one.float().cpu().numpy() for one in shown)
-        )
+        presence = torch.sigmoid(features.presence[:, 0]).float().cpu().numpy()
+        found = tuple(one.float().cpu().numpy() for one in shown)
+        return TileMaps(probability_bytes(logits).cpu().numpy(), presence, found)
 
 
 def open_grad_cam(

@@ -71,6 +71,19 @@ def test_light_and_colour_keep_nodata_black_and_change_the_rest(seed: int) -> No
     assert np.mean(varied[20:] != rgb[20:]) > 0.5
 
 
+def test_jpeg_spoils_blue_more_than_red() -> None:
+    """Red has 0.299 of JPEG's luminance, blue 0.114, and colour is kept at half the resolution."""
+    jpeg = replace(STRONG, colour=0.0, light=0.0, grey=0.0, blur=0.0, noise=0.0, jpeg=1.0)
+    grain = np.random.default_rng(1).integers(60, 196, (64, 96), dtype=np.uint8)
+    lost = []
+    for channel in (0, 2):
+        rgb = np.full((64, 96, 3), 128, np.uint8)
+        rgb[..., channel] = grain
+        varied = vary(np.random.default_rng(2), rgb, jpeg)[..., channel]
+        lost.append(np.mean((varied.astype(float) - grain) ** 2))
+    assert lost[1] > 1.2 * lost[0]
+
+
 def test_mixing_takes_pixels_and_truth_from_one_place() -> None:
     colours = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
     rgb = np.broadcast_to(colours[:, None, None], (3, 40, 40, 3)).copy()

@@ -9,7 +9,7 @@ import torch
 
 from calanddet.model.checkpoint import load_checkpoint
 from calanddet.model.data import Corpus
-from calanddet.model.device import multiplies_bfloat16, reproducible, torch_device
+from calanddet.model.device import cpu_threads, multiplies_bfloat16, reproducible, torch_device
 from calanddet.model.network import TINY
 from calanddet.model.recipe import SMALL_DATA, Recipe
 from calanddet.model.training import LAST, Plan, Trainer
@@ -33,6 +33,16 @@ def test_a_cpu_keeps_its_settings_and_float32() -> None:
     assert not multiplies_bfloat16(cpu)
     with reproducible(cpu):
         assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_threads_are_those_asked_for_and_then_those_before() -> None:
+    before = torch.get_num_threads()
+    with cpu_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with pytest.raises(EngineError), cpu_threads(before + 1):
+        torch_device("abacus")
+    assert torch.get_num_threads() == before
 
 
 def test_what_a_gpu_is_told_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:

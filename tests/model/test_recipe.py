@@ -89,6 +89,27 @@ def test_what_is_no_recipe_is_told_with_the_name_of_the_file(tmp_path: Path, con
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.5])
+@pytest.mark.parametrize("name", ["bce", "dice", "presence", "distil"])
+def test_weights_of_the_loss_are_finite_and_not_negative(name: str, value: Any) -> None:
+    with pytest.raises(OptionError, match=f"{name} is a weight"):
+        replace(SMALL_DATA.loss, **{name: value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.5])
+def test_the_augmentation_s_ranges_are_finite(value: float) -> None:
+    with pytest.raises(OptionError, match="stretch"):
+        replace(SMALL_DATA.augmentation, stretch=value)
+    with pytest.raises(OptionError, match="scale"):
+        replace(SMALL_DATA.augmentation, scale=(1.0, value))
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1.0, -0.1])
+def test_moments_that_forget_nothing_are_refused(value: float) -> None:
+    with pytest.raises(OptionError, match="beta2"):
+        replace(SMALL_DATA, beta2=value)
+
+
 @pytest.mark.parametrize("name", ["lr", "weight_decay", "clip"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
 def test_numbers_that_make_no_step_are_refused(name: str, value: Any) -> None:

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ def test_a_network_of_double_precision_computes_in_it(network: CALandDet) -> Non
         a, b = (model.engine.submit(tiles).result().probability.astype(int) for model in (single, wide))
         assert (single.spec.precision, wide.spec.precision) == ("fp32", "fp64")
     assert np.quantile(abs(a - b), 0.99) <= 1  # see helpers.networks.typical_error
+
+
+def test_a_network_in_bfloat16_is_called_bf16(network: CALandDet) -> None:
+    with Model(TorchEngine(copy.deepcopy(network).bfloat16(), batch=1)) as model:
+        assert model.info.precision == model.spec.precision == "bf16"
 
 
 def test_the_engine_says_what_it_is(network: CALandDet, tmp_path: Path) -> None:

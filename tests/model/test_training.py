@@ -17,11 +17,14 @@ from calanddet.model.ema import MovingAverage
 from calanddet.model.network import TINY, CALandDet
 from calanddet.model.optimizer import Optimizer
 from calanddet.model.recipe import PUBLISHED_RECIPE, SMALL_DATA, Recipe
+from calanddet.model.runlog import RunLog
+from calanddet.model.torch_engine import TorchEngine
 from calanddet.model.training import BEST, CURVES, LAST, LOG, Plan, Trainer
-from calanddet.model.validation import predict, validate
+from calanddet.model.validation import Score, validate
 from calanddet.runtime.errors import EngineError, ModelError, OutputError
 from calanddet.runtime.evaluation import Sample
-from calanddet.runtime.metrics import count
+from calanddet.runtime.metrics import Counts, count
+from calanddet.runtime.model import Model
 from calanddet.runtime.pairs import find_pairs
 from helpers.pairs import painted, write_pairs
 
@@ -142,11 +145,12 @@ def test_a_changed_recipe_is_said_and_obeyed(undisturbed: Any, caplog: pytest.Lo
     assert again.recipe.rate(8) < 5e-4
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_training_learns_to_tell_brown_from_green(corpus: Corpus, tmp_path: Path, optimizer: str) -> None:
+@pytest.mark.parametrize(("optimizer", "steps"), [("adamw", 40), ("muon", 60)])
+def test_training_learns_to_tell_brown_from_green(corpus: Corpus, tmp_path: Path, optimizer: str, steps: int) -> None:
+    """By the seed, the IoU is 0.67 to 0.74 with AdamW, and 0.34 to 0.74 with Muon, 0.22 to 0.57 after 40 steps."""
     calm = replace(SMALL_DATA.augmentation, colour=0.0, light=0.0, grey=0.0, mix=0.0, paste=0.0)
-    recipe = replace(RECIPE, steps=40, batch=4, lr=5e-3, ema=0.9, optimizer=optimizer, augmentation=calm)
-    run = Trainer(TINY, recipe, Plan(tmp_path, log_steps=20, save_steps=40, validate_steps=40, workers=0))
+    recipe = replace(RECIPE, steps=steps, batch=4, lr=5e-3, ema=0.9, optimizer=optimizer, augmentation=calm)
+    run = Trainer(TINY, recipe, Plan(tmp_path, log_steps=20, save_steps=steps, validate_steps=steps, workers=0))
     lines: list[Any] = []
     run.run(corpus, IMAGES, lines.append)
     assert lines[-1].losses[0] < 0.8 * lines[0].losses[0]
@@ -218,12 +222,26 @@ class BrownIsLandslide(torch.nn.Module):
 @pytest.mark.parametrize("shape", [(90, 230), (300, 500), (224, 224), (61, 40)])
 def test_validation_covers_every_pixel_of_every_size(shape: tuple[int, int]) -> None:
     rgb, truth = painted(9, *shape)
-    probability = predict(BrownIsLandslide(), rgb)
+    with Model(TorchEngine(BrownIsLandslide(), batch=3)) as model:
+        probability = model.predict(rgb)
     assert probability.shape == shape
     expected = rgb[:, :, 0].astype(int) > rgb[:, :, 1]
     np.testing.assert_array_equal(probability >= 127, expected)
     score = validate(BrownIsLandslide(), [Sample("a", "1", rgb, truth), Sample("scenes", "2", rgb, truth)])
     assert score.real == score.scenes == count(probability, truth)
+
+
+def test_a_run_without_real_images_is_judged_by_made_scenes() -> None:
+    made, real = Counts(4, 1, 2, 3), Counts(1, 1, 1, 1)
+    assert Score({"scenes": made}).judged == made
+    assert Score({"scenes": made, "a": real, "b": real}).judged == real + real
+
+
+@pytest.mark.parametrize("text", ["a;b\n1;2\n", "step,loss\nmany,1\n"])
+def test_a_log_that_somebody_changed_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "log.csv").write_text(text)
+    with pytest.raises(OutputError, match=r"log\.csv is not the log of a run"):
+        RunLog(tmp_path / "log.csv", 5)
 
 
 def test_the_chart_draws_every_series(tmp_path: Path) -> None:

@@ -74,6 +74,22 @@ def test_what_cannot_be_transferred_is_told_in_one_line(tmp_path: Path, content:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["nan", "complex", "whole"])
+def test_weights_that_are_no_numbers_are_refused_and_nothing_is_taken(tmp_path: Path, kind: str) -> None:
+    target, key = CALandDet(TINY), "cls_head.head.weight"
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    like = before[key]
+    wrong = {
+        "nan": torch.full_like(like, torch.nan),
+        "complex": torch.zeros(like.shape, dtype=torch.complex64),
+        "whole": torch.zeros(like.shape, dtype=torch.int32),
+    }
+    torch.save({**CALandDet(TINY).state_dict(), key: wrong[kind]}, tmp_path / "c.pt")
+    with pytest.raises(ModelError, match=key):
+        transfer(target, tmp_path / "c.pt")
+    torch.testing.assert_close(dict(target.state_dict()), before, rtol=0, atol=0)
+
+
 def test_transfer_of_nothing_is_refused(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(3)}, tmp_path / "c.pt")
     with pytest.raises(ModelError, match="nothing in"):

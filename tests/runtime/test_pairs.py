@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.enums import ColorInterp
 
 from calanddet.runtime.errors import InputError
+from calanddet.runtime.evaluation import pair_samples
 from calanddet.runtime.pairs import find_pairs, read_image, read_mask
 from helpers.numbers import random_rgb
+from helpers.rasters import write
 from helpers.shared import shared
 
 SHAPE = (23, 37)
@@ -51,6 +54,43 @@ def test_two_given_folders_give_the_same_pairs(folder: Path) -> None:
 def test_a_manifest_names_the_source(folder: Path) -> None:
     (folder / "manifest.csv").write_text("image,source\nimage/plain.jpg,valley\n")
     assert [pair.source for pair in find_pairs(folder)] == ["north", "north", "valley"]
+
+
+def test_a_manifest_that_a_spreadsheet_wrote_is_no_other(folder: Path) -> None:
+    (folder / "manifest.csv").write_text("image,source\nimage/plain.jpg,valley\n", encoding="utf-8-sig")
+    assert [pair.source for pair in find_pairs(folder)] == ["north", "north", "valley"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"image,source\nimage/plain.jpg,Jos\xe9\n", b'image,source\na,"' + b"x" * 200_000 + b'"\n']
+)
+def test_a_manifest_that_is_no_table_is_told(folder: Path, content: bytes) -> None:
+    (folder / "manifest.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"manifest\.csv cannot be read as a table of UTF-8 text"):
+        find_pairs(folder)
+
+
+@pytest.mark.parametrize("kind", ["alpha", "nodata", "both", "mask"])
+def test_training_sees_what_a_map_sees(tmp_path: Path, kind: str) -> None:
+    """What an image does not show is black, as the stream makes it, and no landslide whatever its mask says."""
+    rgb = np.moveaxis(random_rgb(5, *SHAPE) | 1, -1, 0)
+    rgb[:, 3:9, 5:30] = 7
+    alpha = np.full((1, *SHAPE), 255, np.uint8)
+    alpha[:, 12:, :4] = 0
+    profile: dict[str, Any] = {"nodata": 7} if kind in {"nodata", "both"} else {}
+    if kind in {"alpha", "both"}:
+        profile["interpretation"] = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+    if kind == "mask":
+        profile["mask"] = alpha[0] > 0
+    (tmp_path / "image").mkdir()
+    write(tmp_path / "image" / "a.tif", np.concatenate([rgb, alpha]) if "interpretation" in profile else rgb, **profile)
+    write_mask(tmp_path / "mask" / "a.png", (1,))
+    (pair,) = find_pairs(tmp_path)
+    (sample,) = pair_samples([pair])
+    seen, truth = pair.read()
+    np.testing.assert_array_equal(seen, sample.rgb)
+    np.testing.assert_array_equal(truth, sample.valid)
+    assert 0 < np.count_nonzero(truth) < truth.size
 
 
 @pytest.mark.parametrize("values", [(0, 1), (0, 255), (0,), (255,), (1,)])

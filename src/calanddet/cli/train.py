@@ -13,7 +13,7 @@ import typer
 
 from calanddet.cli.outcome import INTERRUPTED, notices
 from calanddet.cli.progress import ProgressKind, shown
-from calanddet.cli.qat import gentle, read_calibration, rounding_inputs, write_int8
+from calanddet.cli.qat import check_start, gentle, imitating, read_calibration, rounding_inputs, write_int8
 from calanddet.cli.table import print_table
 from calanddet.runtime.errors import InputError, MissingDependency, OptionError
 
@@ -50,7 +50,9 @@ def train(
     teacher: Annotated[Path | None, typer.Option(help="CALandDet checkpoint to distil from, of any width.")] = None,
     qat: Annotated[
         Path | None,
-        typer.Option(help="INT8 file of `calibrate`: fine-tune --init for its scales, and write RUN/int8.onnx."),
+        typer.Option(
+            help="INT8 file of `calibrate`: teach its rounding to --init, to draw what it draws, into RUN/int8.onnx."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Equal seeds, equal runs; 0 by default.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
@@ -74,7 +76,10 @@ def train(
     pairs = {split: _pairs(data, split) for split in ("train", "val")}
     base = _base(recipe, images=len(pairs["train"]), batch=batch, pretrained=init is not None)
     calibration = None if qat is None else read_calibration(qat, init=init)
-    if calibration is not None:
+    if calibration is not None and init is not None:
+        check_start(init, calibration)
+        base, teacher = imitating(base), teacher or init
+        drop_path = 0.0 if drop_path is None else drop_path  # it is rounding that is to be learnt, no other noise
         steps, lr = gentle(base, steps=steps, epochs=epochs, lr=lr)
     length = _steps(base, steps, epochs, images=len(pairs["train"]))
     chosen = _changed(base, {"steps": length, "lr": lr, "seed": seed, "threads": threads})
@@ -86,7 +91,7 @@ def train(
         chosen,
         _plan(out, validate_every, workers, device),
         device=device,
-        origin=_origin(context, pairs, init=init, teacher=teacher),
+        origin=_origin(context, pairs, {"init": init, "teacher": teacher, "qat": qat}),
     )
     if trainer.resume():
         print(f"resuming at step {trainer.step} of {chosen.steps}", file=sys.stderr)
@@ -96,8 +101,8 @@ def train(
         _teach(trainer, teacher)
     with rounding_inputs(trainer, calibration):
         _run(trainer, pairs, progress)
-    if calibration is not None:
-        print(f"INT8 model: {write_int8(trainer, calibration, data / 'val', progress)}", file=sys.stderr)
+    if calibration is not None and init is not None:
+        print(f"INT8 model: {write_int8(trainer, calibration, init, data / 'val', progress)}", file=sys.stderr)
     _print(trainer, as_json=as_json)
 
 
@@ -172,14 +177,12 @@ def _plan(out: Path, validate_every: int, workers: int | None, device: str) -> "
     return Plan(out, validate_steps=validate_every, workers=workers)
 
 
-def _origin(
-    context: typer.Context, pairs: "dict[str, list[Pair]]", *, init: Path | None, teacher: Path | None
-) -> "Origin":
+def _origin(context: typer.Context, pairs: "dict[str, list[Pair]]", files: "dict[str, Path | None]") -> "Origin":
     from calanddet.model.checkpoint import checkpoint_sha256
     from calanddet.model.record import Origin, pairs_sha256
 
     inputs = {split: pairs_sha256(of_split) for split, of_split in pairs.items()}
-    for role, file in (("init", init), ("teacher", teacher)):
+    for role, file in files.items():
         if file is not None:
             inputs[role] = checkpoint_sha256(file)
     return Origin(_command(context), inputs)
