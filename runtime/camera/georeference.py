@@ -10,6 +10,7 @@ from rasterio.crs import CRS
 
 from calanddet.runtime.camera.place import LocalFrame
 from calanddet.runtime.camera.sight import Sight
+from calanddet.runtime.errors import InputError
 from calanddet.runtime.georef import Georeference
 from calanddet.runtime.types import Bool
 
@@ -60,6 +61,10 @@ class CameraGeoreference(Georeference):
         if known.any():
             x[known], y[known] = to_crs.transform(lon[known], lat[known])
         return x.reshape(row.shape), y.reshape(row.shape)
+
+    def pixels(self, x: ArrayLike, y: ArrayLike) -> tuple[Float, Float]:
+        """Not to be had: what lies in the shade of a hill has no pixel. Raises InputError."""
+        raise InputError("a picture that its camera places cannot be cut by ground coordinates: map all of it")
 
     def accuracy(self, rows: Float, cols: Float) -> Float | None:
         """See Georeference.accuracy and Sight.accuracy."""

@@ -27,6 +27,13 @@ Float = NDArray[np.float64]
 MOST_CELLS = 2048
 """Cells along a side of the piece of a DEM that is held; finer ones are averaged."""
 MARGIN_CELLS = 3
+METRES, FEET, SURVEY_FEET = 1.0, 0.3048, 1200 / 3937
+UNITS = {
+    **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), METRES),
+    **dict.fromkeys(("ft", "foot", "feet", "international foot"), FEET),
+    **dict.fromkeys(("us-ft", "ftus", "us survey foot", "us survey feet", "foot_us", "us foot"), SURVEY_FEET),
+}
+"""Metres in a unit, by what GDAL, EPSG, PROJ and Esri call it."""
 
 
 class Terrain(Protocol):
@@ -115,10 +122,13 @@ class DemPatch:
 
 
 class Dem:
-    """An elevation model in a raster file, one band of metres, of which pieces are read; a context manager."""
+    """An elevation model in a raster file, of which pieces are read; a context manager.
+
+    One band; the file's own scale, offset and unit make metres of it, and where it says no unit it holds metres.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Raises InputError for a file that is missing, no raster, not georeferenced, or without heights."""
+        """Raises InputError where it is missing, no raster, not georeferenced, or without heights in a known unit."""
         self.path = path
         try:
             with warnings.catch_warnings():
@@ -137,6 +147,11 @@ class Dem:
         if size is None:
             self._file.close()
             raise InputError(f"the elevation model {path} lies nowhere on the ground: its CRS has no longitudes")
+        try:
+            self._unit_m = _unit_m(self._file)
+        except InputError:
+            self._file.close()
+            raise
         self.cell_m = size
         self._from_wgs84 = pyproj.Transformer.from_crs(4326, self._file.crs.to_wkt(), always_xy=True)
 
@@ -181,7 +196,8 @@ class Dem:
             read = self._file.read(1, window=window, out_shape=shape, masked=True, resampling=Resampling.average)
         except (RasterioError, OSError) as error:
             raise InputError(f"the elevation model {self.path} cannot be read ({error})") from error
-        values = np.ma.filled(read.astype(np.float64), np.nan)
+        values = np.ma.filled(read.astype(np.float64), np.nan) * self._file.scales[0] + self._file.offsets[0]
+        values *= self._unit_m
         if not np.isfinite(values).any():
             raise InputError(f"the elevation model {self.path} knows no height below the camera")
         return values, (window.height / shape[0], window.width / shape[1])
@@ -198,6 +214,24 @@ class Dem:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _unit_m(file: rasterio.DatasetReader) -> float:
+    """Metres in the unit of the heights: of the band, else of the CRS's vertical axis, else metres.
+
+    Raises InputError for a unit that is not known.
+    """
+    said = (file.units[0] or "").strip()
+    if said:
+        unit = UNITS.get(said.lower())
+        if unit is None:
+            raise InputError(
+                f"the elevation model {file.name} has heights in {said!r}; metres and feet are known: convert it, or "
+                "name the right unit (gdal_edit.py -units m)"
+            )
+        return unit
+    upward = [axis for axis in pyproj.CRS.from_user_input(file.crs).axis_info if axis.direction == "up"]
+    return upward[0].unit_conversion_factor if upward else METRES
 
 
 def _monomials(east: Float, north: Float) -> Float:

@@ -42,7 +42,6 @@ from calanddet.runtime.sinks import (
 from calanddet.runtime.sinks.caption import Caption
 from calanddet.runtime.sinks.preview import LINE, PreviewSink
 from calanddet.runtime.sources.array import ArraySource
-from calanddet.runtime.spec import threshold_byte
 from calanddet.runtime.types import Bytes, Pixels, Window
 
 __all__ = ["FrameJob", "FrameNames"]
@@ -62,6 +61,7 @@ class FrameNames:
         return {
             "geojson": f"{self.name}_landslides.geojson",
             "geopackage": f"{self.name}_landslides.gpkg",
+            "kml": f"{self.name}_landslides.kml",
             "preview": f"{self.name}_preview.png",
             "report": f"{self.name}_report.json",
             "footprints": f"{self.name}_footprints.geojson",
@@ -184,8 +184,7 @@ class FrameJob:
             valid = ground_mask(found.shows_ground(), Window(0, 0, *shape))
             self._footprints.append(Footprint(found, {"frame": frame.index, "time_s": round(frame.time_s, 3)}))
         probability = self._predict(frame.rgb, valid)
-        threshold = threshold_byte(job.threshold)
-        landslides = landslides_in(frame, probability, found or Georeference(), threshold)
+        landslides = landslides_in(frame, probability, found or Georeference(), job.shaping)
         layer = layers.pixels if found is None else layers.main
         layer.frames += 1
         kept = tuple(group.of_at_least(self._options.min_area) for group in landslides)

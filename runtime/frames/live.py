@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from calanddet.runtime.errors import InputError, OptionError
-from calanddet.runtime.frames.capture import opened
+from calanddet.runtime.frames.capture import opened, quiet
 from calanddet.runtime.frames.protocol import Frame
 from calanddet.runtime.types import Bytes
 
@@ -122,14 +122,19 @@ class LiveFrames:
         while not self._stopping:
             capture = self._connect()
             if capture is not None:
-                while not self._stopping:
-                    done, bgr = capture.read()
-                    if not done:
-                        break
-                    self._keep(np.ascontiguousarray(bgr[..., ::-1]))
-                capture.release()
+                self._read(capture)
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping, timeout=self._options.wait_s)
+
+    def _read(self, capture: cv2.VideoCapture) -> None:
+        """Keep every frame until the connection breaks, which OpenCV would tell in its own words."""
+        with quiet():
+            while not self._stopping:
+                done, bgr = capture.read()
+                if not done:
+                    break
+                self._keep(np.ascontiguousarray(bgr[..., ::-1]))
+            capture.release()
 
     def _connect(self) -> "cv2.VideoCapture | None":
         limit = round(self._options.answer_s * 1000.0)

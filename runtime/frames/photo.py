@@ -9,6 +9,7 @@ from calanddet.runtime.camera import CameraGeoreference, CameraOptions
 from calanddet.runtime.camera.georeference import CELL_PX
 from calanddet.runtime.frames.placing import Placer, UnplacedError
 from calanddet.runtime.gsd import ground_size
+from calanddet.runtime.sources.pieces import Input
 from calanddet.runtime.sources.protocol import Source, SourceInfo
 from calanddet.runtime.telemetry import read_photo
 from calanddet.runtime.telemetry.photo import UPRIGHT
@@ -45,7 +46,7 @@ class PhotoSource:
         return Pixels(pixels.rgb * valid[..., None], valid)
 
 
-def placed(source: Source, path: Path | str, options: CameraOptions) -> Source:
+def placed(source: Source, path: Input, options: CameraOptions) -> Source:
     """`source` with its place by the camera, or as it is where it has one already, or tells no position.
 
     What is missing is a note. Raises InputError where the elevation model does not cover the picture.

@@ -1,7 +1,7 @@
-"""The landslides of frames, written one frame after another into one GeoJSON and one GeoPackage."""
+"""The landslides of frames, written one frame after another into one GeoJSON, GeoPackage and, with a place, KML."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,24 +9,29 @@ import numpy as np
 
 from calanddet.runtime.frames.protocol import Frame
 from calanddet.runtime.georef import Georeference
-from calanddet.runtime.polygons import Landslides, Locator, OutlineScan, measure
+from calanddet.runtime.polygons import Landslides, Locator, Shaping
 from calanddet.runtime.sinks.geojson import GeoJsonSink
 from calanddet.runtime.sinks.geopackage import GeoPackageSink
+from calanddet.runtime.sinks.kml import KmlSink
+from calanddet.runtime.sinks.protocol import LandslideSink
 from calanddet.runtime.sinks.totals import LandslideTotals
 from calanddet.runtime.types import Bytes
 
 __all__ = ["FrameLayer", "landslides_in"]
 
+_Maker = Callable[[Path, Locator, Mapping[str, str]], LandslideSink]
+
 
 def landslides_in(
-    frame: Frame, probability: Bytes, georeference: Georeference, threshold: int
+    frame: Frame, probability: Bytes, georeference: Georeference, shaping: Shaping
 ) -> tuple[Landslides, ...]:
     """The landslides of a frame, in groups, with the columns frame and time_s; probability: uint8, (H, W)."""
     locator = Locator(georeference, (probability.shape[0], probability.shape[1]))
     with tempfile.TemporaryFile() as spill:
-        scan = OutlineScan(probability.shape[1], threshold, spill)
+        scan = shaping.scan(probability.shape[1], spill)
         scan.write(0, probability)
-        return tuple(_marked(measure(outlines, locator), frame) for outlines in scan.finish())
+        drawn = shaping.drawn(shaping.filled(scan.finish(), locator), locator)
+        return tuple(_marked(found, frame) for found in drawn)
 
 
 def _marked(landslides: Landslides, frame: Frame) -> Landslides:
@@ -49,8 +54,9 @@ class FrameLayer:
         self._locator = Locator(georeference, shape)
         known = None if self._locator.ellipsoid is None else 0.0
         self.totals = LandslideTotals(area_m2=known, largest_m2=known)
-        geojson, gpkg = (folder / file for file in self.files)
-        self._sinks = (GeoJsonSink(geojson, self._locator, about), GeoPackageSink(gpkg, self._locator, about))
+        makers: tuple[_Maker, ...] = (GeoJsonSink, GeoPackageSink, KmlSink)  # `files` may have no KML
+        paths = (folder / file for file in self.files)
+        self._sinks = [make(path, self._locator, about) for make, path in zip(makers, paths, strict=False)]
 
     @property
     def coordinates(self) -> str:
@@ -58,9 +64,10 @@ class FrameLayer:
         return self._locator.body
 
     @property
-    def files(self) -> tuple[str, str]:
-        """Names of its two files."""
-        return f"{self._name}.geojson", f"{self._name}.gpkg"
+    def files(self) -> tuple[str, ...]:
+        """Names of its files; there is a KML where landslides have a place on the Earth."""
+        kinds = ("geojson", "gpkg", *(["kml"] if self._locator.body == "earth" else []))
+        return tuple(f"{self._name}.{kind}" for kind in kinds)
 
     def write(self, landslides: Landslides, min_area: float) -> None:
         """Add those that are large enough."""

@@ -38,7 +38,7 @@ def read_samples(path: Path, kind: bytes) -> list[Sample]:
                     return list(_samples(file, table, timescale))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (struct.error, ZeroDivisionError, IndexError) as error:
+    except (struct.error, ZeroDivisionError, IndexError, ValueError) as error:  # ValueError: a seek beyond 2^63
         raise InputError(f"the tables of the video {path} are damaged ({error})") from error
     return []
 
@@ -50,10 +50,10 @@ def _movie(file: BinaryIO) -> bytes:
         taken = 8
         if size == 1:
             size, taken = struct.unpack(">Q", file.read(8))[0], 16
-        if kind == b"moov" and size <= _LARGEST_HEAD:
-            return file.read(size - taken)
         if size < taken:
             break
+        if kind == b"moov" and size <= _LARGEST_HEAD:
+            return file.read(size - taken)
         file.seek(size - taken, 1)
     return b""
 
@@ -87,7 +87,9 @@ def _samples(file: BinaryIO, table: bytes, timescale: int) -> Iterator[Sample]:
     lengths = _lengths(_inside(table, b"stts"))
     time = index = 0
     for chunk, start in enumerate(chunks, 1):
-        per_chunk = next(run[1] for run in reversed(runs) if run[0] <= chunk)
+        per_chunk = next((run[1] for run in reversed(runs) if run[0] <= chunk), None)
+        if per_chunk is None:
+            raise ValueError(f"chunk {chunk} is in no run of chunks")
         at = start
         for _ in range(per_chunk):
             if index == len(sizes):

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from statistics import median
 
 from calanddet.runtime.errors import InputError
@@ -20,25 +20,24 @@ _KEPT = frozenset({"home", "film_mm", "position_sigma_m", "height_sigma_m", "rou
 class FlightTrack:
     """Readings at times in seconds from the video's first frame, strictly increasing.
 
-    dialect: what wrote it, for people; notes: what is odd about it, in sentences.
+    dialect: what wrote it, for people; notes: what is odd about it, in sentences; interval_s: usual time between
+    entries, a second where there is one alone. Raises InputError for no reading, or times that do not increase.
     """
 
     dialect: str
     times: Sequence[float]
     readings: Sequence[Reading]
     notes: Sequence[str] = ()
+    interval_s: float = field(init=False)
 
     def __post_init__(self) -> None:
         if not self.times or len(self.times) != len(self.readings):
             raise InputError(f"a track needs a reading for each time, not {len(self.readings)} for {len(self.times)}")
-        if any(after <= before for before, after in zip(self.times, self.times[1:], strict=False)):
-            raise InputError("the times of a track do not increase")
-
-    @property
-    def interval_s(self) -> float:
-        """Usual time between entries; a second where there is one alone."""
         steps = [after - before for before, after in zip(self.times, self.times[1:], strict=False)]
-        return median(steps) if steps else 1.0
+        if any(step <= 0.0 for step in steps):
+            raise InputError("the times of a track do not increase")
+        # Once and for all: `at` is asked for every frame, and an hour's track has 200,000 entries.
+        object.__setattr__(self, "interval_s", median(steps) if steps else 1.0)
 
     @property
     def until_s(self) -> float:
@@ -65,7 +64,7 @@ class FlightTrack:
 
 def _between(first: Reading, second: Reading, share: float) -> Reading:
     values: dict[str, float | None] = {}
-    for name in (field.name for field in fields(Reading) if field.name not in _KEPT):
+    for name in (one.name for one in fields(Reading) if one.name not in _KEPT):
         before, after = getattr(first, name), getattr(second, name)
         if before is None or after is None:
             values[name] = None

@@ -1,12 +1,13 @@
 """From pixels to the ground: against formulas, a ray that is followed by hand, and made cameras with made errors."""
 
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pyproj import Geod
+from pyproj import CRS, Geod
 
 from calanddet.benchmarks.georeferencing import PLACE, trials, write_dem
 from calanddet.runtime.camera import CameraGeoreference, CameraOptions, Dem, Level, LocalFrame, Pinhole, Pose, Sight
@@ -101,6 +102,49 @@ def test_a_ridge_hides_what_is_behind_it(tmp_path: Path) -> None:
             np.testing.assert_allclose(np.linalg.norm(point - [0, 0, 1060.0]), steps[below[0]], atol=0.1)
             checked += 1
     assert checked > 15
+
+
+def test_heights_are_in_the_units_that_the_file_says(tmp_path: Path) -> None:
+    import rasterio
+
+    path = write_dem(tmp_path / "dem.tif", 12.0, hills_m=5.0)
+    with Dem(path) as dem:
+        metres = dem.around(LocalFrame(*PLACE), 300.0)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (0.5,), (-20.0,)
+    with Dem(path) as dem:
+        scaled = dem.around(LocalFrame(*PLACE), 300.0)
+    np.testing.assert_allclose(scaled.values, metres.values * 0.5 - 20.0)
+    for unit, size_m in (("metre", 1.0), ("ft", 0.3048), ("US survey foot", 1200 / 3937)):
+        with rasterio.open(path, "r+") as file:
+            file.units = (unit,)
+        with Dem(path) as dem:
+            found = dem.around(LocalFrame(*PLACE), 300.0)
+        np.testing.assert_allclose(found.values, scaled.values * size_m)
+    with rasterio.open(path, "r+") as file:
+        file.units = ("fathom",)
+    with pytest.raises(InputError, match="'fathom'; metres and feet"):
+        Dem(path)
+
+
+def test_heights_are_in_the_unit_of_the_vertical_axis_where_the_band_says_none(tmp_path: Path) -> None:
+    import rasterio
+
+    path, said = write_dem(tmp_path / "dem.tif", 12.0, hills_m=5.0), tmp_path / "feet.vrt"
+    with Dem(path) as dem:
+        metres = dem.around(LocalFrame(*PLACE), 300.0)
+    with rasterio.open(path) as file:
+        crs, transform, (rows, cols) = file.crs, file.transform, file.shape
+    wkt = CRS.from_user_input(f"EPSG:{crs.to_epsg()}+6360").to_wkt("WKT1_GDAL")  # NAVD88 height (ftUS)
+    said.write_text(
+        f'<VRTDataset rasterXSize="{cols}" rasterYSize="{rows}"><SRS>{escape(wkt)}</SRS>'
+        f"<GeoTransform>{', '.join(map(str, transform.to_gdal()))}</GeoTransform>"
+        '<VRTRasterBand dataType="Float32" band="1"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">{path.name}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
+    )
+    with Dem(said) as dem:
+        found = dem.around(LocalFrame(*PLACE), 300.0)
+    np.testing.assert_allclose(found.values, metres.values * 1200 / 3937)
 
 
 def test_heights_between_cells_are_rasterio_s(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,10 @@ def test_a_video_is_mapped_frame_by_frame(model: Model, tmp_path: Path) -> None:
     assert all(feature["properties"]["accuracy_m"] > 0 for feature in found)
     assert len(features(result.files["footprints"])) == 5
     assert any("3 of 8 frames" in note and "ends at 4.0 s" in note for note in result.report["warnings"])
+    kml = result.files["kml"].read_text(encoding="utf-8")
+    assert kml.count("<Placemark>") == len(found), "those without a place are in no KML"
+    times = re.findall(r'<SimpleData name="time_s">([^<]*)<', kml)
+    assert [float(time_s) for time_s in times] == [feature["properties"]["time_s"] for feature in found]
     east = [feature["properties"]["centroid_lon"] for feature in found[:4]]
     per_frame = 1e-5 + 10 * 60.0 / (24.0 * np.hypot(120, 160) / np.hypot(36, 24)) / 111_320.0 / np.cos(
         np.radians(PLACE[1])
@@ -207,7 +212,7 @@ def test_the_same_video_again_is_kept_and_gives_the_same_bytes(model: Model, tmp
     again = only(run(model, video, tmp_path / "a", options=MapOptions(overlap=16)))
     other = only(run(model, video, tmp_path / "b", options=MapOptions(overlap=16)))
     assert (first.kept, again.kept, other.kept) == (False, True, False)
-    for kind in ("geojson", "geopackage", "footprints", "preview"):
+    for kind in ("geojson", "geopackage", "kml", "footprints", "preview"):
         assert first.files[kind].read_bytes() == other.files[kind].read_bytes(), kind
     with pytest.raises(OutputError, match="overwrite"):
         run(model, video, tmp_path / "a", options=MapOptions(overlap=16, threshold=0.9))
@@ -229,6 +234,7 @@ def test_without_telemetry_a_video_is_in_pixels(model: Model, tmp_path: Path, te
     result = only(run(model, video, tmp_path / "out", options=MapOptions(overlap=16)))
     assert result.report["coordinates"] == "none"
     assert "footprints" not in result.files
+    assert "kml" not in result.files
     assert len(features(result.files["geojson"])) == 2
     assert any("2 of 2 frames" in note for note in result.report["warnings"])
 

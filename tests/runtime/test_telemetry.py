@@ -7,6 +7,7 @@ import pytest
 
 from calanddet.runtime.errors import InputError
 from calanddet.runtime.telemetry import FlightTrack, Reading, find_telemetry, read_photo, read_srt
+from calanddet.runtime.telemetry import track as track_module
 from helpers.made_flights import write_photo
 from helpers.numbers import random_rgb
 from helpers.shared import shared
@@ -109,6 +110,19 @@ def test_gaps_and_ends() -> None:
     track = FlightTrack("made", [1.0, 2.0, 3.0, 10.0, 11.0], [Reading(7.0, 46.0)] * 5)
     known = [time for time in np.arange(0.0, 14.0, 0.5) if track.at(time) is not None]
     assert known == [*np.arange(0.0, 4.5, 0.5), *np.arange(10.0, 12.5, 0.5)]
+
+
+def test_a_long_track_is_asked_for_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def median(steps: list[float]) -> float:
+        made.append(len(steps))
+        return 0.5
+
+    monkeypatch.setattr(track_module, "median", median)
+    track = FlightTrack("made", [0.0, 0.5, 1.0], [Reading(7.0, 46.0)] * 3)
+    assert [track.at(time) is not None for time in (0.0, 0.7, 1.4, 1.6)] == [True, True, True, False]
+    assert made == [2]
 
 
 def test_a_video_tells_its_flight_itself() -> None:
