@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calanddet.runtime.errors import OptionError
-from calanddet.runtime.spec import threshold_byte
+from calanddet.runtime.spec import NODATA, threshold_byte
 from calanddet.runtime.types import Bool, Bytes
 
 __all__ = ["Counts", "PaperFigures", "count", "paper_figures", "pooled"]
@@ -82,15 +82,16 @@ def count(probability: Bytes, truth: ArrayLike, *, threshold: float = 0.5, valid
 
     probability: uint8, any shape, floor(254 p), landslide where byte >= threshold_byte(threshold);
     truth: the same shape, landslide where not 0; valid: bool, the same shape, False where pixels are not counted.
-    Raises OptionError when shapes differ or the threshold is outside (0, 1].
+    The byte 255 (nodata) is not counted. Raises OptionError when shapes differ or the threshold is outside (0, 1].
     """
     wanted = np.asarray(truth) != 0
     if wanted.shape != probability.shape or (valid is not None and valid.shape != probability.shape):
         shapes = f"{probability.shape}, {wanted.shape}" + ("" if valid is None else f", {valid.shape}")
         raise OptionError(f"prediction, truth and validity must have one shape, not {shapes}")
     found = probability >= threshold_byte(threshold)
-    if valid is not None:
-        wanted, found = wanted[valid], found[valid]
+    known = probability != NODATA if valid is None else valid & (probability != NODATA)
+    if not known.all():
+        wanted, found = wanted[known], found[known]
     tp = int(np.count_nonzero(found & wanted))
     predicted, true = int(np.count_nonzero(found)), int(np.count_nonzero(wanted))
     return Counts(tp, predicted - tp, true - tp, found.size - predicted - true + tp)

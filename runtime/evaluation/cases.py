@@ -10,7 +10,7 @@ import numpy as np
 from calanddet.runtime.evaluation.evaluation import ImageScore
 from calanddet.runtime.evaluation.samples import Sample
 from calanddet.runtime.metrics import Counts
-from calanddet.runtime.picture import FONT, readable, save_png, shortened, text_width
+from calanddet.runtime.picture import draw_text, fitted, readable, save_png, shortened, text_width
 from calanddet.runtime.spec import NODATA, threshold_byte
 from calanddet.runtime.types import Bool, Bytes
 
@@ -65,7 +65,7 @@ class CaseSheet:
         sheet[:] = _GROUND
         for index, (title, cases) in enumerate((("worst by IoU", worst), ("best by IoU", best))):
             left = GAP + index * (2 * SIDE + 2 * GAP)
-            _write(sheet, f"{title}, at threshold {self._threshold:g}", (left, 26), _TEXT)
+            draw_text(sheet, f"{title}, at threshold {self._threshold:g}", (left, 26), colour=_TEXT, scale=_SCALE)
             for row, case in enumerate(cases):
                 top = HEAD + row * (SIDE + CAPTION + GAP)
                 sheet[top : top + SIDE + CAPTION, left : left + 2 * SIDE] = case.picture
@@ -86,16 +86,16 @@ def _drawn(sample: Sample, probability: Bytes, byte: int, counts: Counts) -> Byt
     """The image, beside it the image with truth, prediction and errors, below it what it is."""
     truth = (sample.truth != 0) & (probability != NODATA)
     found = (probability >= byte) & (probability != NODATA)
-    plain = _fitted(sample.rgb)
+    plain = fitted(sample.rgb, SIDE)
     overlay = _overlay(plain, _mask(truth, plain), _mask(found, plain))
     picture = np.empty((SIDE + CAPTION, 2 * SIDE, 3), np.uint8)
     picture[:] = _GROUND
     for index, part in enumerate((plain, overlay)):
         top, left = (SIDE - part.shape[0]) // 2, index * SIDE + (SIDE - part.shape[1]) // 2
         picture[top : top + part.shape[0], left : left + part.shape[1]] = part
-    _write(picture, _figures(counts), (0, SIDE + 17), _TEXT)
+    draw_text(picture, _figures(counts), (0, SIDE + 17), colour=_TEXT, scale=_SCALE)
     named = f"{sample.source}: {sample.name}, {truth.shape[1]} x {truth.shape[0]}"
-    _write(picture, shortened(readable(named), 2 * SIDE, scale=_SCALE), (0, SIDE + 35), _FAINT)
+    draw_text(picture, shortened(readable(named), 2 * SIDE, scale=_SCALE), (0, SIDE + 35), colour=_FAINT, scale=_SCALE)
     return picture
 
 
@@ -103,16 +103,6 @@ def _figures(counts: Counts) -> str:
     if counts.tp + counts.fn == 0:
         return f"no landslide; {counts.fp / max(1, counts.pixels):.1%} of it called one"
     return f"IoU {counts.iou:.2f}, precision {counts.precision:.2f}, recall {counts.recall:.2f}"
-
-
-def _fitted(rgb: Bytes) -> Bytes:
-    """The image with its longer side at SIDE."""
-    height, width = rgb.shape[:2]
-    factor = SIDE / max(height, width)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    fitted: Bytes = np.asarray(cv2.resize(rgb, size, interpolation=way), np.uint8)
-    return fitted
 
 
 def _mask(mask: Bool, like: Bytes) -> Bytes:
@@ -145,9 +135,5 @@ def _legend(sheet: Bytes) -> None:
     )
     for text, colour, thickness in entries:
         cv2.rectangle(sheet, (left, base - 11), (left + 13, base + 1), colour, thickness)
-        _write(sheet, text, (left + 20, base), _TEXT)
+        draw_text(sheet, text, (left + 20, base), colour=_TEXT, scale=_SCALE)
         left += 20 + text_width(text, _SCALE) + 24
-
-
-def _write(picture: Bytes, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    cv2.putText(picture, readable(text), place, FONT, _SCALE, colour, 1, cv2.LINE_AA)

@@ -86,11 +86,6 @@ class Compared:
         """By how much the candidate's IoU is lower; 0 without masks."""
         return 0.0 if self.reference is None or self.candidate is None else self.reference.iou - self.candidate.iou
 
-    @property
-    def f1_drop(self) -> float:
-        """By how much its F1 is lower; 0 without masks."""
-        return 0.0 if self.reference is None or self.candidate is None else self.reference.f1 - self.candidate.f1
-
     def to_dict(self) -> dict[str, Any]:
         """The figures for JSON."""
         plain: dict[str, Any] = {
@@ -124,10 +119,10 @@ class Worst:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """by_source: by the sources of the samples, in the order in which they came; worst: None where all is nodata."""
+    """by_source: by the sources of the samples, in the order in which they came; worst: of all of them."""
 
     by_source: Mapping[str, Compared]
-    worst: Worst | None
+    worst: Worst
 
     def overall(self) -> Compared:
         """All images together, with counts only where all sources have them."""
@@ -150,8 +145,8 @@ def compare(
 ) -> Comparison:
     """Map each sample with both models as `run` does, one in memory at a time, at the reference's threshold.
 
-    unlabelled: sources whose truth is not known, and not counted. Raises InputError for no sample or one that cannot
-    be read, ModelError where the models' tiles differ, EngineError where inference fails.
+    unlabelled: sources whose truth is not known, and not counted. Raises InputError for no sample, one that cannot
+    be read, or nodata in all of them, ModelError where the models' tiles differ, EngineError where inference fails.
     """
     if reference.spec.tile != candidate.spec.tile:
         raise ModelError(
@@ -165,8 +160,8 @@ def compare(
         part = Compared(
             1,
             Differences.of(one, other, threshold_byte(threshold)),
-            count(one, sample.truth, threshold=threshold, valid=one != NODATA) if labelled else None,
-            count(other, sample.truth, threshold=threshold, valid=other != NODATA) if labelled else None,
+            count(one, sample.truth, threshold=threshold) if labelled else None,
+            count(other, sample.truth, threshold=threshold) if labelled else None,
         )
         found[sample.source] = _joined(found.get(sample.source), part)
         worst = _worse(worst, _worst_tile(sample, one, other, tile))
@@ -174,6 +169,8 @@ def compare(
             progress(done, total)
     if not found:
         raise InputError("there is no image to compare the models on: give at least one")
+    if worst is None:
+        raise InputError(f"all pixels of the {done} image(s) are nodata, so there is nothing to compare: give others")
     return Comparison(found, worst)
 
 
@@ -194,8 +191,11 @@ def _sum(counts: list[Counts | None]) -> Counts | None:
 
 
 def _worst_tile(sample: Sample, reference: Bytes, candidate: Bytes, tile: int) -> Worst | None:
+    unknown = (reference == NODATA) | (candidate == NODATA)
+    if unknown.all():
+        return None
     apart = np.abs(reference.astype(np.int16) - candidate)
-    apart[(reference == NODATA) | (candidate == NODATA)] = 0
+    apart[unknown] = 0
     shape, worst = (apart.shape[0], apart.shape[1]), None
     for window in TileGrid.cover(shape, tile, 0):
         place = (slice(window.row, window.stop_row), slice(window.col, window.stop_col))

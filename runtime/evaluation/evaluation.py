@@ -63,13 +63,15 @@ class Evaluation:
     """The scores of all images in the order in which they were judged.
 
     threshold: at which figures are given; about: the model, the engine and how images were tiled, as JSON knows it;
-    left_out: groups of sources without which the figures are given too. Raises InputError where there is no image.
+    left_out: groups of sources without which the figures are given too; empty: (source, name) of images without a valid
+    pixel, which no figure counts. Raises InputError where there is no image.
     """
 
     images: tuple[ImageScore, ...]
     threshold: float
     about: Mapping[str, Any] = field(default_factory=dict)
     left_out: tuple[tuple[str, ...], ...] = ()
+    empty: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -89,8 +91,12 @@ class Evaluation:
         return {source: self.only(source).overall() for source in self.sources}
 
     def groups(self) -> dict[str, Figures]:
-        """Figures without each of the groups `left_out`, by a name. Raises OptionError as `without` does."""
-        return {f"without {', '.join(group)}": self.without(*group).overall() for group in self.left_out}
+        """Figures without each of the groups `left_out`, by a name; none of a group beyond which all is empty.
+
+        Raises OptionError as `without` does.
+        """
+        beyond = [group for group in self.left_out if set(self.sources) - set(group) or not self.empty]
+        return {f"without {', '.join(group)}": self.without(*group).overall() for group in beyond}
 
     def only(self, *sources: str) -> "Evaluation":
         """The images of these sources. Raises OptionError for a source that there is not, or for none."""
@@ -103,7 +109,7 @@ class Evaluation:
         return self.only(*(source for source in self.sources if source not in sources))
 
     def _check(self, sources: tuple[str, ...]) -> None:
-        unknown = sorted(set(sources) - set(self.sources))
+        unknown = sorted(set(sources) - set(self.sources) - {source for source, _ in self.empty})
         if unknown or not sources:
             named = f"no source {', '.join(unknown)}" if unknown else "no other source"
             raise OptionError(f"there is {named} among the images; there are {', '.join(self.sources)}")
@@ -130,6 +136,7 @@ class Evaluation:
             "best_on_curve": {"threshold": curve.best.threshold, **_ratios(curve.best.counts)},
             "curve": [{"threshold": point.threshold, **_ratios(point.counts)} for point in curve.points],
             "images": [self._image(image) for image in self.images],
+            "empty_images": [{"source": source, "name": name} for source, name in self.empty],
         }
 
     def _image(self, image: ImageScore) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from calanddet.runtime.blend import rule_by_name
+from calanddet.runtime.errors import InputError
 from calanddet.runtime.evaluation.evaluation import Evaluation, ImageScore
 from calanddet.runtime.evaluation.histogram import Histogram
 from calanddet.runtime.evaluation.samples import Sample
@@ -58,21 +59,27 @@ def evaluate(
     """The accuracy of `model` on `samples`, one in memory at a time.
 
     The images go through the stream, tiling and blending of `run`, so the figures are those of the product. `judged`
-    gets each image's result. Raises InputError for no sample or one that cannot be read, EngineError where inference
+    gets each image's result. An image without a valid pixel is no evidence: it is named in `empty` and not scored.
+    Raises InputError for no sample, one that cannot be read, or nodata in all of them, EngineError where inference
     fails, OptionError for an overlap that the model's tile does not allow. The model stays open.
     """
-    total, scores = length_hint(samples), list[ImageScore]()
+    total, scores, empty = length_hint(samples), list[ImageScore](), list[tuple[str, str]]()
     with closing(ViewsEngine(model.engine, flips=options.flips, turns=options.turns)) as engine:
         seeing = Model(engine)
         for sample in samples:
             probability, score = _judge(seeing, sample, options)
-            scores.append(score)
-            if judged is not None:
-                judged(sample, probability, score)
+            if not score.pixels.bins.any():
+                empty.append((score.source, score.name))
+            else:
+                scores.append(score)
+                if judged is not None:
+                    judged(sample, probability, score)
             if progress is not None:
-                progress(len(scores), total)
+                progress(len(scores) + len(empty), total)
+        if empty and not scores:
+            raise InputError(f"all pixels of the {len(empty)} image(s) are nodata: there is nothing to judge on")
         threshold = model.spec.threshold if options.threshold is None else options.threshold
-        return Evaluation(tuple(scores), threshold, _about(model, options, engine))
+        return Evaluation(tuple(scores), threshold, _about(model, options, engine), empty=tuple(empty))
 
 
 def _judge(model: Model, sample: Sample, options: EvaluationOptions) -> tuple[Bytes, ImageScore]:

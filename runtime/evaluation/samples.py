@@ -78,8 +78,16 @@ class Samples(Sequence[Sample]):
 def pair_samples(pairs: Iterable[Pair]) -> Samples:
     """Pairs of files, read as `run` reads images: nodata, alpha and masks are not counted.
 
-    Taking a sample raises InputError where a file cannot be read.
+    Raises InputError for a source of the made scenes' name, which would be counted with them; taking a sample raises
+    it where a file cannot be read.
     """
+    pairs = tuple(pairs)
+    for pair in pairs:
+        if pair.source == SCENES:
+            raise InputError(
+                f"the source of {pair.image} is {SCENES!r}, the name under which made scenes are counted: "
+                "give it another one in manifest.csv, or before the __ of its name"
+            )
     return Samples(partial(_of_pair, pair) for pair in pairs)
 
 

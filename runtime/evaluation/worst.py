@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calanddet.runtime.evaluation.comparison import Worst
-from calanddet.runtime.picture import FONT, readable, shortened
+from calanddet.runtime.picture import draw_text, fitted, readable, shortened
 from calanddet.runtime.spec import NODATA, SCALE
 from calanddet.runtime.types import Bytes
 
@@ -34,12 +34,13 @@ def draw_worst(worst: Worst) -> Bytes:
     sheet = np.empty((_HEAD + _SIDE + _GAP, _GAP + len(parts) * (_SIDE + _GAP), 3), np.uint8)
     sheet[:] = _GROUND
     where = f"{worst.image}, tile at row {worst.row}, column {worst.col}: mean difference {worst.mean:.4f}"
-    _write(sheet, shortened(readable(where), sheet.shape[1] - 2 * _GAP, scale=_SCALE), (_GAP, 24), _TEXT)
+    title = shortened(readable(where), sheet.shape[1] - 2 * _GAP, scale=_SCALE)
+    draw_text(sheet, title, (_GAP, 24), colour=_TEXT, scale=_SCALE)
     for index, (title, part) in enumerate(parts):
         left = _GAP + index * (_SIDE + _GAP)
-        fitted = _fitted(part)
-        sheet[_HEAD : _HEAD + fitted.shape[0], left : left + fitted.shape[1]] = fitted
-        _write(sheet, title, (left, 50), _FAINT)
+        shown = fitted(part, _SIDE, smaller=cv2.INTER_NEAREST, larger=cv2.INTER_NEAREST)
+        sheet[_HEAD : _HEAD + shown.shape[0], left : left + shown.shape[1]] = shown
+        draw_text(sheet, title, (left, 50), colour=_FAINT, scale=_SCALE)
     return sheet
 
 
@@ -62,15 +63,3 @@ def _difference(apart: NDArray[np.int16], most: int) -> Bytes:
     picture[..., 0] = np.where(apart > 0, strength, 0)
     picture[..., 2] = np.where(apart < 0, strength, 0)
     return picture
-
-
-def _fitted(part: Bytes) -> Bytes:
-    height, width = part.shape[:2]
-    factor = _SIDE / max(height, width)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    fitted: Bytes = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-    return fitted
-
-
-def _write(picture: Bytes, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    cv2.putText(picture, readable(text), place, FONT, _SCALE, colour, 1, cv2.LINE_AA)

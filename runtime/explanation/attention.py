@@ -4,6 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
 from calanddet.runtime.catalog import resolve_model
@@ -55,20 +56,29 @@ class AttentionModel:
         self.layers = attention_layers()
         self.notes = (NEEDS_CHECKPOINT,)
         self.details: dict[str, object] = {}
+        self._batch = 1
 
     def study(
         self, image: TiledImage, pixel: tuple[int, int] | None, *, batch: int, progress: Progress
     ) -> "AttentionModel":
-        """See Method.study; attention does not depend on what is asked."""
-        del image, pixel, batch, progress
+        """See Method.study; attention does not depend on what is asked. Groups of tiles are filled up to `batch`."""
+        del image, pixel, progress
+        self._batch = batch
         return self
 
     def look(self, tiles: Bytes) -> TileMaps:
-        """See Explainer.look."""
+        """See Explainer.look; as in the stream, a batch that is not full is filled with black tiles.
+
+        So a tile's bytes are those of the map: ONNX Runtime's last bits depend on the size of a batch.
+        """
+        count = len(tiles)
+        full = np.zeros((-(-count // self._batch) * self._batch, *tiles.shape[1:]), np.uint8)
+        full[:count] = tiles
         try:
-            probability, presence, *maps = self._session.run([*_CONTRACT, *ATTENTION_OUTPUTS], {"tiles": tiles})
+            found = self._session.run([*_CONTRACT, *ATTENTION_OUTPUTS], {"tiles": full})
         except Exception as error:  # ONNX Runtime's exceptions have no common root
-            raise EngineError(f"ONNX Runtime failed on {len(tiles)} tiles: {error}") from error
+            raise EngineError(f"ONNX Runtime failed on {len(full)} tiles: {error}") from error
+        probability, presence, *maps = (output[:count] for output in found)
         return TileMaps(probability, presence, tuple(maps))
 
     def close(self) -> None:

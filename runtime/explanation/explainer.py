@@ -42,7 +42,7 @@ class TileMaps:
 
 
 class Explainer(Protocol):
-    """A model that shows what it looked at; the same values for a tile whatever lies beside it in a batch."""
+    """A model that shows what it looked at; what lies beside a tile in its batch changes rounding alone."""
 
     @property
     def facts(self) -> ModelFacts:

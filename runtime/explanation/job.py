@@ -19,7 +19,7 @@ from calanddet.runtime.explanation.tiled import Floats, Progress, TiledImage, ti
 from calanddet.runtime.model import DEFAULT_BLEND, DEFAULT_OVERLAP
 from calanddet.runtime.picture import save_png
 from calanddet.runtime.sinks.preview import preview_size
-from calanddet.runtime.sources import open_source
+from calanddet.runtime.sources import View, open_source, viewed
 from calanddet.runtime.sources.protocol import Source
 from calanddet.runtime.types import Bytes, Pixels, Window
 
@@ -35,7 +35,8 @@ class ExplainOptions:
     """How an image is explained.
 
     pixel: (row, col) of the one in question, None for all that is landslide; overlap and blend: as in a map; batch:
-    tiles at a time; bands: three 1-based numbers read as red, green, blue; overwrite: replace files that are there.
+    tiles at a time; bands: three 1-based numbers read as red, green, blue; gsd_m: metres that a pixel is resampled to,
+    None as stored, and `pixel` is then one of the resampled image; overwrite: replace files that are there.
     """
 
     pixel: tuple[int, int] | None = None
@@ -43,9 +44,11 @@ class ExplainOptions:
     blend: str = DEFAULT_BLEND
     batch: int = 4
     bands: tuple[int, ...] | None = None
+    gsd_m: float | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        View(self.gsd_m)  # checks it
         rule_by_name(self.blend)
         if not 1 <= self.batch <= 1024:
             raise OptionError(f"a batch is 1 to 1024 tiles, not {self.batch}")
@@ -77,7 +80,9 @@ def explain(
     Raises InputError, EngineError, OutputError or OptionError.
     """
     started = perf_counter()
-    with open_source(image, bands=options.bands) as source:
+    with open_source(image, bands=options.bands) as opened:
+        source = viewed(opened, View(options.gsd_m))
+        notes_of_image = source.info.notes if source is not opened else ()
         names = Names(Path(out), source.info.name)
         view = _View.of(source, options, method.tile)
         names.prepare(overwrite=options.overwrite)
@@ -96,20 +101,30 @@ def explain(
     files["values"] = write_arrays(names.arrays, found, view.window)
     report = {
         "format": FORMAT,
-        "input": {"path": source.info.path, "shape": list(source.info.shape), "window": asdict(view.window)},
+        "input": {
+            "path": source.info.path,
+            "shape": list(source.info.shape),
+            "gsd_m": source.info.gsd_m,
+            "window": asdict(view.window),
+        },
         "model": asdict(explainer.facts),
         "asked": {"pixel": options.pixel, **explainer.details},
         "tiles": {"inferred": found.tiles, "with_presence": found.with_presence},
         "reduction": found.reduction,
         "maps": {layer.key: {"title": layer.title, **asdict(scales[layer])} for layer in found.maps},
-        "notes": list(explainer.notes),
-        "parameters": {"overlap": options.overlap, "blend": options.blend, "batch": options.batch},
+        "notes": [*explainer.notes, *notes_of_image],
+        "parameters": {
+            "overlap": options.overlap,
+            "blend": options.blend,
+            "batch": options.batch,
+            "gsd_m": options.gsd_m,
+        },
         "files": {kind: path.name for kind, path in files.items()},
         "seconds": round(perf_counter() - started, 3),
         "software": f"calanddet {__version__}",
     }
     files["report"] = write_report(names.report, report)
-    return ExplainResult(files, json.loads(json.dumps(report)), explainer.notes)
+    return ExplainResult(files, json.loads(json.dumps(report)), (*explainer.notes, *notes_of_image))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,7 @@ from calanddet.runtime.metrics import Counts, count
 from calanddet.runtime.pairs import Pair, find_pairs
 from helpers.models import write_echo_model
 from helpers.pairs import write_pairs
+from helpers.rasters import write
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,17 @@ def test_json_and_files_agree(folder: Path, tmp_path: Path) -> None:
     assert again.exit_code == 1
     assert "--overwrite" in again.stderr
     assert calanddet_evaluate(*words, "--overwrite").exit_code == 0
+
+
+def test_an_image_of_nodata_is_said_and_not_counted(folder: Path, tmp_path: Path) -> None:
+    write_pairs(tmp_path, 2)
+    write(tmp_path / "image" / "void__2.tif", np.zeros((3, 70, 90), np.uint8), mask=np.zeros((70, 90), np.bool_))
+    cv2.imwrite(str(tmp_path / "mask" / "void__2.png"), np.zeros((70, 90), np.uint8))
+    result = calanddet_evaluate(folder / "echo.onnx", tmp_path, "--without", "void", "--json")
+    plain = json.loads(result.stdout)
+    assert plain["overall"]["images"] == plain["groups"]["without void"]["images"] == 2
+    assert list(plain["sources"]) == ["far", "near"]
+    assert "for want of a valid pixel: 1 (void__2.tif)" in result.stderr
 
 
 def test_masks_in_a_folder_of_their_own(folder: Path, tmp_path: Path) -> None:

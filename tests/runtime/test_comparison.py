@@ -56,7 +56,6 @@ def test_figures_are_those_of_the_whole_maps() -> None:
 def test_the_worst_tile_is_the_worst_and_is_drawn() -> None:
     reference, candidate, given = Model(SlantedEngine(tile=64)), Model(DimmedEngine(tile=64)), samples(3)
     worst = compare(reference, candidate, given).worst
-    assert worst is not None
     sample = next(s for s in given if worst.image.endswith(f": {s.name}"))
     one, other = reference.predict(sample.rgb, valid=sample.valid), candidate.predict(sample.rgb, valid=sample.valid)
     place = (slice(worst.row, worst.row + 64), slice(worst.col, worst.col + 64))
@@ -66,6 +65,15 @@ def test_the_worst_tile_is_the_worst_and_is_drawn() -> None:
     reds, blues = picture[80:, -340:, 0], picture[80:, -340:, 2]
     assert int(blues.max()) == 255, "the candidate says less: blue"
     assert int(reds.max()) < 100
+
+
+def test_images_of_nodata_are_no_evidence() -> None:
+    rgb, truth = painted(1, 70, 120)
+    nothing = Sample("a", "0", rgb, truth, np.zeros(truth.shape, np.bool_))
+    reference, candidate = Model(SlantedEngine(tile=64)), Model(DimmedEngine(tile=64))
+    with pytest.raises(InputError, match=r"all pixels of the 1 image\(s\) are nodata"):
+        compare(reference, candidate, [nothing])
+    assert compare(reference, candidate, [nothing, *samples(1)]).worst.image == "near: 0"
 
 
 def test_a_model_agrees_with_itself_and_unlabelled_images_have_no_counts(tmp_path: Path) -> None:

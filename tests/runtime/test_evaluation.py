@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,45 @@ def test_scenes_are_samples() -> None:
 def test_a_sample_of_arrays_that_do_not_fit_is_refused(rgb: Any, truth: Any, valid: Any) -> None:
     with pytest.raises(InputError, match=r"odd .*4"):
         Sample("a", "odd", rgb, truth, valid)
+
+
+def test_images_of_nodata_are_no_perfect_result() -> None:
+    rgb, truth = random_rgb(4, 50, 60), truth_of(5, (50, 60), 0.9)
+    nothing = Sample("a", "gap", rgb, truth, np.zeros(truth.shape, np.bool_))
+    with null_model() as model, pytest.raises(InputError, match=r"all pixels of the 2 image\(s\) are nodata"):
+        evaluate(model, [nothing, nothing], options=OPTIONS)
+
+
+def test_an_image_of_nodata_is_named_and_counts_nowhere() -> None:
+    rgb, truth = random_rgb(4, 50, 60), truth_of(5, (50, 60), 0.9)
+    nothing = Sample("void", "gap", rgb, truth, np.zeros(truth.shape, np.bool_))
+    images, told, steps = samples(), list[str](), list[int]()
+    with null_model() as model:
+        alone = evaluate(model, images, options=OPTIONS)
+        found = evaluate(
+            model,
+            [nothing, *images],
+            options=OPTIONS,
+            progress=lambda done, _: steps.append(done),
+            judged=lambda sample, probability, score: told.append(sample.name),
+        )
+    assert (found.empty, alone.empty) == ((("void", "gap"),), ())
+    assert (found.overall(), found.by_source()) == (alone.overall(), alone.by_source())
+    assert told == [image.name for image in images]
+    assert steps == list(range(1, len(images) + 2))
+    assert found.to_dict()["empty_images"] == [{"source": "void", "name": "gap"}]
+    assert found.without("void").overall() == alone.overall()
+    asked = replace(found, left_out=(("void",), ("s0", "s1")))
+    assert asked.groups() == {"without void": alone.overall()}, "beyond s0 and s1 there is nothing"
+
+
+def test_a_source_of_the_made_scenes_name_is_refused(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path, 2)
+    for kind in ("image", "mask"):
+        (folder / kind / "far__1.png").rename(folder / kind / "scenes__1.png")
+    pairs = find_pairs(folder)
+    with pytest.raises(InputError, match=r"scenes__1\.png is 'scenes'.*manifest"):
+        pair_samples(pairs)
 
 
 def test_what_cannot_be_evaluated_is_refused() -> None:

@@ -3,19 +3,23 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
 import pytest
+import rasterio
 
-from calanddet.runtime import InputError, ModelError, OptionError, OutputError, open_model
+from calanddet.runtime import InputError, MapOptions, ModelError, OptionError, OutputError, open_model, run
 from calanddet.runtime.errors import EngineError
 from calanddet.runtime.explanation.attention import AttentionModel
 from calanddet.runtime.explanation.job import ExplainOptions, explain
+from calanddet.runtime.gsd import ground_size
 from calanddet.runtime.tiling import TileGrid
 from calanddet.runtime.types import Bool, Bytes
+from helpers.maps import UTM
 from helpers.models import write_attention_model, write_echo_model
 from helpers.numbers import random_rgb
 from helpers.rasters import write
@@ -78,6 +82,31 @@ def test_the_probability_is_that_of_the_map(model: Path, tmp_path: Path) -> None
     with open_model(model) as opened:
         wanted = opened.predict(rgb, overlap=8)
     assert np.abs(found["probability"] * 254 - wanted).max() <= 0.51  # a map rounds to bytes
+
+
+def test_a_resampled_image_is_explained_as_it_is_mapped(model: Path, tmp_path: Path) -> None:
+    """Pixels of 0.5 m to 1 m: the maps are on the grid of `run --gsd 1`, and so is the pixel that is asked about."""
+    rgb = random_rgb(3, 120, 186)
+    image = write(tmp_path / "area.tif", rgb.transpose(2, 0, 1), crs="EPSG:32648", transform=UTM.transform)
+    size = ground_size(UTM, (120, 186))
+    assert size is not None
+    options = replace(OPTIONS, gsd_m=2 * size)
+    files = explained(model, image, tmp_path / "out", options)
+    with open_model(model) as mapping:
+        mapped = run(mapping, image, tmp_path / "map", options=MapOptions(overlap=8, gsd_m=options.gsd_m))[0]
+    with np.load(files["values"]) as values, rasterio.open(mapped.files["probability"]) as wanted:
+        assert values["probability"].shape == wanted.shape == (60, 93)
+        np.testing.assert_allclose(values["probability"] * 254, wanted.read(1), atol=1.01)
+    said = json.loads(files["report"].read_text())
+    assert said["input"]["shape"] == [60, 93]
+    assert "186 x 120 pixels of 0.5 m are resampled to 93 x 60" in said["notes"][-1]
+    explained(model, image, tmp_path / "pixel", replace(options, pixel=(59, 92)))
+    with pytest.raises(OptionError, match="last one is 59,92"):
+        explained(model, image, tmp_path / "beyond", replace(options, pixel=(60, 10)))
+    bare = write(tmp_path / "bare.tif", rgb.transpose(2, 0, 1), crs=None)
+    with pytest.raises(InputError, match="cannot be resampled to 1 m"):
+        explained(model, bare, tmp_path / "none", replace(OPTIONS, gsd_m=1.0))
+    assert not (tmp_path / "none").exists()
 
 
 def test_nodata_is_nan(model: Path, tmp_path: Path) -> None:
@@ -168,6 +197,29 @@ def test_a_closed_model_says_so(model: Path) -> None:
     method.close()
     with pytest.raises(EngineError, match="2 tiles"):
         method.look(np.zeros((2, 32, 32, 3), np.uint8))
+
+
+def test_the_last_tiles_of_a_row_come_in_a_full_batch(model: Path, tmp_path: Path) -> None:
+    """133 columns are 6 tiles: a batch of 4, and one of 2 and two black ones."""
+    rgb, fed = random_rgb(11, 40, 133), list[Bytes]()
+    with AttentionModel(model, threads=1) as method:
+        plain = method.look(np.ascontiguousarray(rgb[None, :32, :32]))
+        session = method._session
+
+        class Watched:
+            def run(self, names: list[str], inputs: dict[str, Bytes]) -> object:
+                fed.append(inputs["tiles"])
+                return session.run(names, inputs)
+
+        method._session = Watched()
+        explain(method, raster(tmp_path, rgb), tmp_path / "out", options=replace(OPTIONS, batch=4))
+        padded = method.look(np.ascontiguousarray(rgb[None, :32, :32]))
+    assert [tiles.shape for tiles in fed] == [(4, 32, 32, 3)] * 5
+    assert [bool(tiles[2:].any()) for tiles in fed] == [True, False, True, False, False]
+    np.testing.assert_array_equal(plain.probability, padded.probability)
+    for one, other in zip(plain.maps, padded.maps, strict=True):
+        assert len(one) == len(other) == 1
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
 def test_the_stream_passes_over_attention(model: Path, tmp_path: Path) -> None:

@@ -50,6 +50,12 @@ def test_every_valid_pixel_is_counted_once() -> None:
     assert count(truth * 254, truth, valid=valid).pixels == valid.sum()
 
 
+def test_nodata_is_no_landslide_and_no_background() -> None:
+    map_, truth = np.array([[255, 254, 0], [255, 126, 254]], np.uint8), np.array([[1, 1, 1], [0, 0, 0]])
+    assert count(map_, truth) == Counts(tp=1, fp=1, fn=1, tn=1)
+    assert count(map_, truth, valid=np.array([[True, False, True], [True, True, True]])) == Counts(0, 1, 1, 1)
+
+
 @given(st.lists(st.integers(0, 50), min_size=4, max_size=4))
 def test_ratios_follow_their_definitions(numbers: Any) -> None:
     tp, fp, fn, tn = numbers

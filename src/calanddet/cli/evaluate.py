@@ -37,8 +37,8 @@ def evaluate(
     without: Annotated[
         list[str] | None, typer.Option(help="A further row without this source; several joined by commas; repeatable.")
     ] = None,
-    overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles share.")] = 56,
-    blend: Annotated[str, typer.Option(help="How they are joined: hann, crop (the authors' rule) or cut.")] = "hann",
+    overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles share.")] = 48,
+    blend: Annotated[str, typer.Option(help="How they are joined: feather, hann, crop or cut.")] = "feather",
     flips: Annotated[bool, typer.Option("--flips", help="Mean over each tile's mirror images: 4 views.")] = False,
     turns: Annotated[
         bool, typer.Option("--turns", help="Mean over its quarter turns: 4 views, 8 with --flips.")
@@ -48,6 +48,10 @@ def evaluate(
     ] = "auto",
     batch: Annotated[int, typer.Option(help="Tiles in a batch; images of 512 pixels have 9 tiles.")] = 3,
     threads: Annotated[int, typer.Option(help="CPU threads for inference; 0 takes every core.")] = 0,
+    triage: Annotated[
+        bool,
+        typer.Option("--triage", help="Measure instead what `run --triage` would lose, and keep it beside the model."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of another evaluation.")] = False,
     progress: Annotated[ProgressKind, typer.Option(help="How progress is shown on stderr.")] = ProgressKind.auto,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
@@ -57,7 +61,9 @@ def evaluate(
     Images go through the tiling and blending of `run`, so the figures are those of its maps.
     """
     from calanddet.cli.outcome import notices
+    from calanddet.cli.triage import TriageOutput, measure
     from calanddet.runtime import EngineOptions
+    from calanddet.runtime.catalog import resolve_model
     from calanddet.runtime.evaluation import EvaluationOptions
     from calanddet.runtime.evaluation.report import ReportFolder
     from calanddet.runtime.pairs import find_pairs
@@ -67,10 +73,18 @@ def evaluate(
     with _open(model, EngineOptions(name=engine, batch=batch, threads=threads)) as opened:
         print(f"{opened.spec.name}: {opened.info}", file=sys.stderr)
         pairs = find_pairs(images, masks)
+        if triage:
+            if flips or turns or out is not None or without:
+                raise typer.BadParameter("--triage goes without --flips, --turns, --without and --out")
+            measure(opened, pairs, options, TriageOutput(resolve_model(model), overwrite, as_json), progress)
+            return
         left_out = _left_out(without or [], {pair.source for pair in pairs})
         folder = None if out is None else ReportFolder(out, overwrite=overwrite)
         evaluation, sheet = _judge(opened, pairs, options, progress)
     evaluation = replace(evaluation, left_out=left_out)
+    if evaluation.empty:
+        names = ", ".join(name for _, name in evaluation.empty[:3]) + (", ..." if len(evaluation.empty) > 3 else "")
+        print(f"calanddet: not counted, for want of a valid pixel: {len(evaluation.empty)} ({names})", file=sys.stderr)
     files = {} if folder is None else folder.write(evaluation, sheet)
     _print(evaluation, files, as_json=as_json)
 

@@ -28,12 +28,16 @@ def explain(
     ] = None,
     at: Annotated[str | None, typer.Option(help="ROW,COL: explain this pixel alone, from the tiles on it.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Pixels from this probability on are explained; 0.5.")] = None,
-    overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles share.")] = 56,
-    blend: Annotated[str, typer.Option(help="How they are joined: hann, crop or cut.")] = "hann",
+    overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles share.")] = 48,
+    blend: Annotated[str, typer.Option(help="How they are joined: feather, hann, crop or cut.")] = "feather",
     batch: Annotated[int, typer.Option(help="Tiles at a time.")] = 4,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.")] = 0,
     device: Annotated[str | None, typer.Option(help="Where a checkpoint computes: cpu, cuda or cuda:1; cpu.")] = None,
     bands: Annotated[str | None, typer.Option(help="Band numbers to read as red, green, blue, such as 3,2,1.")] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option(help="Resample to pixels of this size on the ground, metres, as `run` does; --at is of these."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an explanation that is there.")] = False,
     progress: Annotated[ProgressKind, typer.Option(help="How progress is shown on stderr.")] = ProgressKind.auto,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -54,6 +58,7 @@ def explain(
         blend=blend,
         batch=batch,
         bands=chosen,
+        gsd_m=gsd,
         overwrite=overwrite,
     )
     kind = Path(model).suffix.lower()
