@@ -26,11 +26,14 @@ from calanddet.runtime.errors import (
 
 if TYPE_CHECKING:
     from calanddet.runtime.engines.opening import EngineOptions
+    from calanddet.runtime.joining import append_landslides
     from calanddet.runtime.mapping import MapResult, run
     from calanddet.runtime.model import Model, open_model
     from calanddet.runtime.options import MapOptions
     from calanddet.runtime.partial import map_partial
+    from calanddet.runtime.resources import Resources
     from calanddet.runtime.spec import ModelSpec
+    from calanddet.runtime.triage import Triage
 
 __all__ = [
     "CalanddetError",
@@ -46,7 +49,10 @@ __all__ = [
     "ModelSpec",
     "OptionError",
     "OutputError",
+    "Resources",
     "ResumeError",
+    "Triage",
+    "append_landslides",
     "map_partial",
     "open_model",
     "run",
@@ -58,6 +64,9 @@ _HOMES = {
     "MapResult": "mapping",
     "Model": "model",
     "ModelSpec": "spec",
+    "Resources": "resources",
+    "Triage": "triage",
+    "append_landslides": "joining",
     "map_partial": "partial",
     "open_model": "model",
     "run": "mapping",

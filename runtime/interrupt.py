@@ -24,12 +24,17 @@ class Interruption:
 
 @contextmanager
 def deferred() -> Iterator[Interruption]:
-    """Within, SIGINT and SIGTERM only set `asked`; outside the main thread nothing changes."""
+    """Within, SIGINT and SIGTERM only set `asked`; outside the main thread nothing changes.
+
+    Nor does it for a signal that a handler from outside of Python takes.
+    """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-    before = {number: signal.signal(number, interruption.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A handler that is not Python's, of a program that embeds it, could not be put back, and so stays.
+    ours = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not None]
+    before = {number: signal.signal(number, interruption.ask) for number in ours}
     try:
         yield interruption
     finally:

@@ -18,9 +18,11 @@ import rasterio
 from calanddet import __version__
 from calanddet.runtime.blend import BlendRule, rule_by_name
 from calanddet.runtime.errors import OutputError
+from calanddet.runtime.health.host import free_memory
 from calanddet.runtime.journal import Journal, Record
 from calanddet.runtime.model import Model
 from calanddet.runtime.options import MapOptions
+from calanddet.runtime.pipeline.memory import plan_memory
 from calanddet.runtime.pipeline.stream import Progress, StreamStats, stream
 from calanddet.runtime.pipeline.track import Track
 from calanddet.runtime.sinks import (
@@ -40,16 +42,21 @@ from calanddet.runtime.sinks import (
     WorkDir,
     output_records,
     preview_size,
+    stale_files,
     write_report,
 )
 from calanddet.runtime.sources.protocol import Source
 from calanddet.runtime.spec import NODATA
 from calanddet.runtime.tiling import TileGrid
+from calanddet.runtime.triage import Triage
 from calanddet.runtime.types import Bytes
 
 __all__ = ["Job"]
 
 _log = logging.getLogger(__name__)
+
+GSD_SLACK = 0.01
+"""Share by which pixels may be off the model's range without a word: a map projection's own scale varies by less."""
 
 
 class Job:
@@ -58,16 +65,26 @@ class Job:
     def __init__(self, model: Model, source: Source, options: MapOptions) -> None:
         self.model, self.source, self.options = model, source, options
         self.threshold = model.spec.threshold if options.threshold is None else options.threshold
+        self.shaping = options.shaping(self.threshold)
         self.rule: BlendRule = rule_by_name(options.blend)
         self.grid = TileGrid.cover(source.info.shape, model.spec.tile, options.overlap)
-        self.notes = (*source.info.notes, *_gsd_note(source.info.gsd_m, model.spec.gsd_m))
+        self.workers = options.resources.workers_beside(model.info)
+        self.memory = plan_memory(
+            source.info,
+            self.grid,
+            limit=options.resources.memory,
+            free=free_memory(),
+            triage=options.triage is not None,
+        )
+        self.notes = (*source.info.notes, *_gsd_note(source.info.gsd_m, model.spec.gsd_m), *self.memory.notes)
+        self.notes += _triage_note(options.triage)
         self.valid_pixels = 0
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What decides the bytes, beside the input and the model."""
-        numbers = {"threshold": float(self.threshold), "min_area": float(self.options.min_area)}
-        return self.options.deciding | numbers | {"batch": self.model.engine.batch}
+        sizes = {name: float(getattr(self.options, name)) for name in ("min_area", "fill_holes", "simplify")}
+        return self.options.deciding | {"threshold": float(self.threshold)} | sizes | {"batch": self.model.engine.batch}
 
     @property
     def fingerprint(self) -> str:
@@ -129,11 +146,15 @@ class Job:
             stats, summary = self._write(work, journal, progress)
         write_report(work.file(names.report), self._report(stats, summary, journal, work))
         journal.committing()
-        work.commit(summary.files, report=names.report)
+        stale = stale_files(work.out_dir / names.report, summary.files)
+        work.commit(summary.files, report=names.report, stale=stale)
 
     def _write(self, work: WorkDir, journal: Journal, progress: Progress | None) -> tuple[StreamStats, MapSummary]:
         info, record = self.source.info, journal.record
-        grid, options = Grid(*info.shape, info.georeference), OutputOptions(min_area=self.options.min_area)
+        grid, options = (
+            Grid(*info.shape, info.georeference),
+            OutputOptions(self.options.min_area, self.shaping, self.workers),
+        )
         with MapOutputs(work, grid, self._making(), options=options, kept=record.kept) as outputs:
             self.valid_pixels = 0
             write = self._counting(outputs.write)
@@ -164,6 +185,7 @@ class Job:
                 emit=emit,
                 progress=progress,
                 track=track,
+                triage=None if self.options.triage is None else self.options.triage.presence,
             )
         except BaseException:  # Ctrl-C, a source that is gone: what was mapped is worth no less
             with suppress(OutputError):
@@ -187,7 +209,12 @@ class Job:
             threshold=self.threshold,
             software=f"calanddet {__version__}",
             stretch="none" if self.source.info.stretch is None else str(self.source.info.stretch),
-            more={"model": spec.name, "blend": self.rule.name, "overlap": str(self.options.overlap)},
+            more={
+                "model": spec.name,
+                "blend": self.rule.name,
+                "overlap": str(self.options.overlap),
+                **self.shaping.tags,
+            },
         )
 
     def _model_record(self) -> ModelRecord:
@@ -210,7 +237,9 @@ class Job:
             inputs=[InputRecord.of(info, self.valid_pixels)],
             model=self._model_record(),
             engine=self._engine_record(),
-            tiles=TileRecord(len(self.grid), stats.tiles, stats.skipped, stats.tiles_with_presence),
+            tiles=TileRecord(
+                len(self.grid), stats.tiles, stats.skipped, stats.tiles_with_presence, stats.passed, stats.looks
+            ),
             throughput=Throughput.over(seconds, tiles=stats.tiles, pixels=self.valid_pixels, gsd_m=info.gsd_m),
             landslides=summary.landslides,
             coordinates=summary.coordinates,
@@ -227,12 +256,19 @@ def _stage_seconds(stats: StreamStats) -> dict[str, float]:
 
 
 def _gsd_note(gsd_m: float | None, known: tuple[float, float]) -> tuple[str, ...]:
-    if gsd_m is None or known[0] <= gsd_m <= known[1]:
+    if gsd_m is None or known[0] * (1 - GSD_SLACK) <= gsd_m <= known[1] * (1 + GSD_SLACK):
         return ()
     return (
         f"its pixels are {gsd_m:.3g} m on the ground and the model was trained at {known[0]:g} to {known[1]:g} m: "
-        "expect a worse map than the model's figures promise, or resample the image first",
+        "expect a worse map than the model's figures promise, or give --gsd to resample the image",
     )
+
+
+def _triage_note(triage: Triage | None) -> tuple[str, ...]:
+    if triage is None:
+        return ()
+    evidence = f"; {triage.evidence}" if triage.evidence else ""
+    return (f"tiles are inferred where a first look has presence {triage.presence:g} or more{evidence}",)
 
 
 def _versions() -> dict[str, str]:

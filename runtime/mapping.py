@@ -9,7 +9,7 @@ from typing import Any
 
 import rasterio
 
-from calanddet.runtime.errors import CalanddetError, IncompleteError, OutputError, ResumeError
+from calanddet.runtime.errors import CalanddetError, IncompleteError, OptionError, OutputError, ResumeError
 from calanddet.runtime.frames.footprints import Footprint, write_footprints
 from calanddet.runtime.frames.framejob import FrameNames
 from calanddet.runtime.frames.live import is_stream
@@ -25,20 +25,31 @@ from calanddet.runtime.sinks import (
     OutputNames,
     WorkDir,
     each_folder,
+    held,
     is_same_finished_run,
+    preview_size,
     refuse_foreign,
+    remove_partial_set,
     work_path,
     write_each,
 )
-from calanddet.runtime.sources import Place, find_inputs, gdal_options, open_source
+from calanddet.runtime.sources import (
+    Input,
+    find_inputs,
+    find_pieces,
+    gdal_options,
+    glimpsed,
+    open_source,
+    viewed,
+)
 
 __all__ = ["MapOptions", "MapResult", "result_of", "run"]
 
 _log = logging.getLogger(__name__)
 
 GDAL_CACHE = 64 * 2**20
-"""Bytes (rasterio hands the number on without GDAL's reading of small ones as megabytes). Strips end on block borders,
-so the cache only has to hold what one read needs, not a row of blocks for the next."""
+"""Bytes (rasterio hands the number on without GDAL's reading of small ones as megabytes) while an image is opened; what
+a stream needs is another matter (pipeline/memory.py)."""
 
 
 MOST_NAMED = 5
@@ -74,7 +85,8 @@ def run(
     if not isinstance(model, Model):
         with open_model(model) as opened:
             return run(opened, inputs, out, options=options, progress=progress)
-    paths = _found([inputs] if isinstance(inputs, str | Path) else inputs)
+    options.shaping(model.spec.threshold if options.threshold is None else options.threshold)  # told before any work
+    paths = _found([inputs] if isinstance(inputs, str | Path) else inputs, options)
     if len(paths) == 1:
         return [_map(model, paths[0], Path(out), options, progress)]
     results: list[MapResult] = []
@@ -84,28 +96,46 @@ def run(
             results.append(_map(model, path, Path(out), options, progress))
         except CalanddetError as error:
             _log.error("%s", error)
-            failures.append(path.name if isinstance(path, Path) else path)
+            failures.append(path.name if isinstance(path, Path) else str(path))
     if failures:
         named = ", ".join(failures[:MOST_NAMED]) + (" and others" if len(failures) > MOST_NAMED else "")
         raise IncompleteError(f"{len(failures)} of {len(paths)} inputs were not mapped: {named}", results)
     return results
 
 
-def _found(inputs: Sequence[str | Path]) -> list[Place]:
-    streams: list[Place] = [item for item in inputs if is_stream(item)]
+def _found(inputs: Sequence[str | Path], options: MapOptions) -> list[Input]:
+    if options.mosaic:
+        pieces = find_pieces(inputs)
+        if moving := [place for place in pieces.places if _is_moving(place)]:
+            raise OptionError(f"{moving[0]} is no raster: --mosaic joins rasters only")
+        return [pieces]
+    streams: list[Input] = [item for item in inputs if is_stream(item)]
     others = [item for item in inputs if not is_stream(item)]
     return [*(find_inputs(others) if others or not streams else []), *streams]
 
 
-def _map(model: Model, path: Place, out: Path, options: MapOptions, progress: Progress | None) -> MapResult:
+def _map(model: Model, path: Input, out: Path, options: MapOptions, progress: Progress | None) -> MapResult:
     if options.kml_each and _is_moving(path):
-        _log.warning("%s: KML is made of rasters and pictures; of videos and streams there is GeoJSON", path)
+        _log.warning("%s: files of one polygon are made of rasters and pictures; of a video there is one KML", path)
+    if options.levels is not None and _is_moving(path):
+        _log.warning("%s: levels are made of rasters and pictures; landslides in frames have one area", path)
+    if options.triage is not None and _is_moving(path):
+        _log.warning("%s: triage is for rasters and pictures; every tile of a frame is inferred", path)
+    if _is_moving(path) and (options.gsd_m is not None or options.aoi is not None):
+        raise OptionError(f"{path} is a video or a stream: --gsd and --aoi are for rasters and pictures")
     if is_stream(path):
         return _of_frames(out, *map_stream(model, str(path), out, options, progress))
     if isinstance(path, Path) and _is_moving(path):
         return _of_frames(out, *map_video(model, path, out, options, progress))
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE, **gdal_options(path)), open_source(path, bands=options.bands) as opened:
-        source = placed(opened, path, options.camera)
+    # A server's answers are watched in the thread that asks (sources/complaints.py), so no other thread may ask there.
+    threads = options.resources.workers_beside(model.info) if isinstance(path, Path) else 1
+    with (
+        rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE, GDAL_NUM_THREADS=threads, **gdal_options(path)),
+        open_source(path, bands=options.bands) as opened,
+    ):
+        picture = placed(opened, path, options.camera)
+        view = viewed(picture, options.view, margin=model.spec.tile)
+        source = view if isinstance(view, PhotoSource) else glimpsed(view, max(preview_size(*view.info.shape)))
         job = Job(model, source, options)
         names = OutputNames(source.info.name)
         if options.kml_each:
@@ -113,38 +143,61 @@ def _map(model: Model, path: Place, out: Path, options: MapOptions, progress: Pr
         if is_same_finished_run(out / names.report, job.fingerprint) and not options.overwrite:
             _log.warning("%s was mapped in the same way before; its files in %s are kept", path, out)
             _tidy(out, names, job.fingerprint)
-            return _with_each(result_of(out, names, kept=True), options)
+            return _kept(out, names, options)
         with WorkDir(out, names.name, keep=(JOURNAL, names.blocks)) as work:
             record = _unfinished(work, names, job, options)
             if not options.overwrite and not (record and record.committing):
-                _refuse_to_replace(out, names)  # asked once no other run can finish here
+                _refuse_to_replace(out, names, options)  # asked once no other run can finish here
             for note in job.notes:
                 _log.warning("%s: %s", path, note)
             journal = Journal(work, record or job.record, every_s=options.save_every_s)
             try:
-                job.make(work, names, journal, progress)
+                with rasterio.Env(GDAL_CACHEMAX=job.memory.cache):
+                    job.make(work, names, journal, progress)
             except BaseException:
                 _tell_what_stays(work, journal.record.kept.rows, source.info.shape[0])
                 raise
-        if isinstance(source, PhotoSource):
-            write_footprints(out / f"{names.name}_footprint.geojson", [Footprint(source.georeference)])
-        return _with_each(result_of(out, names, kept=False), options)
+            if isinstance(picture, PhotoSource):
+                write_footprints(out / f"{names.name}_footprint.geojson", [Footprint(picture.georeference)])
+            _remove_partial_set(out, names.name)
+            result = result_of(out, names, kept=False)
+            return _with_each(result) if _wants_each(result, options) else result
 
 
-def _with_each(result: MapResult, options: MapOptions) -> MapResult:
-    """The result with its folder of polygons where it is asked for; one that is there never tells of an older map."""
+def _kept(out: Path, names: OutputNames, options: MapOptions) -> MapResult:
+    """The set that is there, which another run may be about to replace."""
+    _remove_partial_set(out, names.name)
+    result = result_of(out, names, kept=True)
+    if not _wants_each(result, options):
+        return result
+    with held(out, names.name):
+        return _with_each(result)
+
+
+def _remove_partial_set(out: Path, name: str) -> None:
+    try:
+        remove_partial_set(out, name)
+    except OutputError as error:  # the map itself is complete
+        _log.warning("what an earlier --partial has shown stays: %s", error)
+
+
+def _wants_each(result: MapResult, options: MapOptions) -> bool:
+    """Whether the folder of polygons is asked for, or is there: it never tells of an older map."""
     kml = result.files["kml"]
-    if not options.kml_each:
-        try:
-            refuse_foreign(kml)
-        except OutputError:  # not ours, so nothing of ours in it can be out of date
-            return result
-        if not each_folder(kml).is_dir():
-            return result
-    return replace(result, files={**result.files, "kml_each": write_each(kml)})
+    if options.kml_each:
+        return True
+    try:
+        refuse_foreign(kml)
+    except OutputError:  # not ours, so nothing of ours in it can be out of date
+        return False
+    return each_folder(kml).is_dir()
 
 
-def _is_moving(path: Place) -> bool:
+def _with_each(result: MapResult) -> MapResult:
+    return replace(result, files={**result.files, "kml_each": write_each(result.files["kml"])})
+
+
+def _is_moving(path: Input) -> bool:
     return is_stream(path) or (isinstance(path, Path) and path.suffix.lower() in VIDEO_SUFFIXES)
 
 
@@ -198,10 +251,10 @@ def _tidy(out: Path, names: OutputNames, fingerprint: str) -> None:
         _log.info("%s", error)
 
 
-def _refuse_to_replace(out: Path, names: OutputNames) -> None:
+def _refuse_to_replace(out: Path, names: OutputNames, options: MapOptions) -> None:
     told = (out / names.report).exists()
     origin = "from another input, model or setting" if told else "and no report says which run made it"
-    for name in (*names.files, names.report):
+    for name in (*names.files, *([names.levels] if options.levels else []), names.report):
         if (out / name).exists():
             raise OutputError(
                 f"{out / name} is there already, {origin}: give another folder, or --overwrite to replace it"
@@ -210,6 +263,8 @@ def _refuse_to_replace(out: Path, names: OutputNames) -> None:
 
 def result_of(out: Path, names: OutputNames, *, kept: bool) -> MapResult:
     """The finished set `names` in `out`, as its report tells."""
-    kinds = ("probability", "mask", "geojson", "geopackage", "kml", "preview", "report")
     report = json.loads((out / names.report).read_text(encoding="utf-8"))
+    kinds = ["probability", "mask", "geojson", "geopackage", "kml", "preview", "report"]
+    if any(output["name"] == names.levels for output in report["outputs"]):
+        kinds.insert(-2, "levels")
     return MapResult(names.name, {kind: out / getattr(names, kind) for kind in kinds}, report, kept)

@@ -69,7 +69,7 @@ class ModelSpec:
             raise ModelError(f"the model's tile is {self.tile} pixels, not a positive multiple of 32")
         if not len(self.bands) == len(self.mean) == len(self.std) == 3:
             raise ModelError(f"the model wants {len(self.bands)} bands; this version feeds exactly 3")
-        if not 0.0 < self.gsd_m[0] <= self.gsd_m[1]:
+        if len(self.gsd_m) != 2 or not 0.0 < self.gsd_m[0] <= self.gsd_m[1]:
             raise ModelError(f"the model's GSD range {self.gsd_m} is not an increasing pair of metres")
         threshold_byte(self.threshold)
 
@@ -99,6 +99,10 @@ class ModelSpec:
         try:
             raw: Any = json.loads(text)
             known = {f.name: _tupled(raw[f.name]) for f in fields(cls) if f.name in raw}
+            # Another format is refused by its number, whatever it holds.
+            if known.get("format", SPEC_FORMAT) == SPEC_FORMAT:
+                for name, value in known.items():
+                    _check_kind(name, value, getattr(_PLAIN, name))
             return cls(**known)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise ModelError(f"the model's description under `{METADATA_KEY}` cannot be read: {error}") from error
@@ -106,3 +110,17 @@ class ModelSpec:
 
 def _tupled(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+_PLAIN = ModelSpec(name="")
+
+
+def _check_kind(name: str, value: Any, like: Any) -> None:
+    """Raises TypeError where a value from a file is of another kind than `like`; a whole number is a float too."""
+    if isinstance(like, tuple) and isinstance(value, tuple):
+        for one in value:
+            _check_kind(name, one, like[0])
+        return
+    kinds = (int, float) if isinstance(like, float) else Mapping if isinstance(like, Mapping) else type(like)
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise TypeError(f"{name} cannot be {value!r}")

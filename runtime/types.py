@@ -41,10 +41,12 @@ class Pixels:
     """What a source gives for a window.
 
     rgb: uint8, (H, W, 3), RGB, zero where not valid; valid: bool, (H, W), False under nodata, alpha 0 or a mask.
+    context: rgb also has the colours around an area of interest, which a network shall see and nobody is told of.
     """
 
     rgb: Bytes
     valid: Bool
+    context: bool = False
 
     def __post_init__(self) -> None:
         if self.rgb.shape != (*self.valid.shape, 3):

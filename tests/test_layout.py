@@ -20,12 +20,12 @@ ROOMS = {
 RUNTIME_LEVELS = [
     {"errors", "types", "spec"},
     {"tiling", "blend", "stretch", "metrics", "georef", "interrupt", "gsd", "locking", "replace", "picture", "chart"},
-    {"scenes"},
-    {"cuda", "sources", "pairs", "mosaic", "polygons", "catalog", "plans", "camera", "telemetry"},
+    {"scenes", "presets"},
+    {"cuda", "sources", "pairs", "mosaic", "polygons", "catalog", "plans", "camera", "telemetry", "triage"},
     {"sinks"},
     {"engines"},
-    {"pipeline", "journal", "health"},
-    {"model", "options", "job", "mapping", "partial", "agreement", "checkup", "frames"},
+    {"pipeline", "journal", "health", "resources"},
+    {"model", "options", "job", "mapping", "joining", "partial", "agreement", "checkup", "frames"},
     {"evaluation", "explanation"},
 ]
 """Inside runtime, later may import earlier; `_native` belongs to mosaic."""

@@ -8,10 +8,11 @@ from calanddet.runtime.engines.opening import PLAN_SUFFIXES, EngineOptions
 from calanddet.runtime.engines.protocol import EngineInfo
 from calanddet.runtime.errors import EngineError
 from calanddet.runtime.health.finding import Finding
-from calanddet.runtime.health.host import peak_memory
+from calanddet.runtime.health.host import free_memory, peak_memory
 from calanddet.runtime.health.trial import Trial
 from calanddet.runtime.plans.builder import BuildRequest
 from calanddet.runtime.plans.manifest import Manifest
+from calanddet.runtime.resources import default_workers
 
 __all__ = ["Deferred", "defaults", "others", "uses"]
 
@@ -76,11 +77,32 @@ def defaults(chosen: Trial) -> Finding:
     said = f"batches of {chosen.batch} tiles, {info.in_flight} in flight"
     if info.threads:
         said += f", {info.threads} threads for inference (every core that this process may use)"
-    said += ", one thread each to read and to write"
+    workers, free = default_workers(info), free_memory()
+    said += f", one thread each to read and to write, {_workers(workers, info)}"
     if peak is not None:
-        said += f"; this check-up held {peak / 2**20:.0f} MiB at most, a run adds strips as wide as its raster"
-    facts = {"batch": chosen.batch, "in_flight": info.in_flight, "threads": info.threads, "peak_bytes": peak}
+        said += f"; this check-up held {peak / 2**20:.0f} MiB at most, {_rows(free)}"
+    facts = {
+        "batch": chosen.batch,
+        "in_flight": info.in_flight,
+        "threads": info.threads,
+        "workers": workers,
+        "memory_bytes": None if free is None else free // 2,
+        "peak_bytes": peak,
+    }
     return Finding("defaults", True, said, facts=facts)
+
+
+def _workers(workers: int, info: EngineInfo) -> str:
+    """What --workers stands at, and when another number is better."""
+    if info.threads:
+        return f"--workers {workers}: the network needs the cores; more where the report's `read` or `write` is long"
+    return f"--workers {workers} to decode and as many to compress; fewer where other programs need the cores"
+
+
+def _rows(free: int | None) -> str:
+    """What --memory stands at, and what a run takes of it."""
+    most = "" if free is None else f", within the {free / 2**31:.1f} GiB that --memory leaves it (half of what is free)"
+    return f"a run adds 7 to 10 MB for every 1,000 columns of its raster{most}"
 
 
 def _flavours() -> list[str]:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,3 +178,34 @@ def test_results_that_cannot_be_printed_are_said(model: Path, image: Path, tmp_p
     os.close(writer)
     assert "has gone" in sentence(done)
     assert "Exception ignored" not in done.stderr
+
+
+def printed_to(stdout: Any, stderr: Any, *words: str, unbuffered: str = "") -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    return subprocess.run([*CALL, *words], stdout=stdout, stderr=stderr, text=True, env=environment, check=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["bench", "compare", "--help"]], ids=" ".join)
+def test_whatever_prints_says_that_it_cannot(words: list[str], unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = printed_to(full, subprocess.PIPE, *words, unbuffered=unbuffered)
+    assert "cannot be printed: No space left" in sentence(done)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_notices_that_nobody_can_read_end_no_run(model: Path, image: Path, tmp_path: Path) -> None:
+    for name, words in (("full", ["--progress", "json"]), ("again", ["no-such-option"])):
+        with Path("/dev/full").open("w") as full:
+            call = ["run", str(model), str(image), "-o", str(tmp_path / name), *words]
+            done = printed_to(subprocess.PIPE, full, *call)
+        assert done.returncode == (0 if name == "full" else 1)
+    assert list((tmp_path / "full").glob("*_mask.tif"))
+
+
+def test_a_closed_stdout_is_no_fault(tmp_path: Path) -> None:
+    call = shlex.join([*CALL, "synth", "-o", str(tmp_path / "made.tif"), "--size", "64x48"])
+    done = subprocess.run(["sh", "-c", f"{call} >&-"], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "made.tif").exists()

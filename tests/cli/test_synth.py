@@ -41,6 +41,14 @@ def test_a_wrong_size_is_wrong_usage(app: typer.Typer, tmp_path: Path, size: str
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["valley.png", "valley.JPG"])
+def test_a_picture_that_is_no_geotiff_is_wrong_usage(app: typer.Typer, tmp_path: Path, name: str) -> None:
+    done = CliRunner().invoke(app, ["-o", str(tmp_path / name), "--size", "9x7"])
+    assert done.exit_code == 2
+    assert ".tif or .tiff" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_be_made_or_exists_is_refused(app: typer.Typer, tmp_path: Path) -> None:
     assert isinstance(CliRunner().invoke(app, ["-o", str(tmp_path), "--size", "0x4"]).exception, OptionError)
     (tmp_path / "scene_truth.tif").write_text("precious")

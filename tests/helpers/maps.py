@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from rasterio.transform import Affine
 from shapely.geometry import Polygon
 
 from calanddet.runtime.georef import Georeference
-from calanddet.runtime.polygons import Landslides, Locator, Outlines, OutlineScan, measure
+from calanddet.runtime.polygons import Groups, Landslides, Locator, Outlines, OutlineScan, Shaping, measure
 from calanddet.runtime.types import Bytes
 
 THRESHOLD = 127
@@ -46,6 +47,16 @@ def bands(found: Bytes, seed: int = 0, *, tallest: int = 9) -> Iterator[tuple[in
         height = int(rng.integers(1, tallest + 1))
         yield row, found[row : row + height]
         row += height
+
+
+@contextmanager
+def traced(found: Bytes, shaping: Shaping | None = None, *, seed: int = 0, tallest: int = 9) -> Iterator[Groups]:
+    """What a shaping's scan, by the threshold alone where none is given, finds on a map fed in random bands."""
+    with tempfile.TemporaryFile() as spill:
+        scan = (shaping or Shaping(0.5)).scan(found.shape[1], spill)
+        for row, band in bands(found, seed, tallest=tallest):
+            scan.write(row, band)
+        yield scan.finish()
 
 
 def outlines_of(found: Bytes, *, seed: int = 0, tallest: int = 9) -> list[Outlines]:

@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine
 
 from calanddet.runtime import InputError, MapOptions, OptionError, ResumeError, map_partial, run
+from calanddet.runtime.camera import CameraOptions
 from calanddet.runtime.engines.null import NullEngine
+from calanddet.runtime.frames.photo import placed
 from calanddet.runtime.georef import Georeference
 from calanddet.runtime.mapping import MapResult
 from calanddet.runtime.model import Model
+from calanddet.runtime.sources import View, open_source, viewed
 from helpers.counting import bytes_read
 from helpers.maps import blobs
 from helpers.rasters import write
+from helpers.shared import shared
 from helpers.stopped import results
 
 SHAPE = (1300, 500)
@@ -226,3 +230,20 @@ def test_options_check_themselves() -> None:
         MapOptions(gsd_m=-1.0)
     with pytest.raises(OptionError, match="three numbers or names, not 2"):
         MapOptions(bands=("red", "green"))
+
+
+def test_a_photograph_that_its_camera_places_is_resampled_where_it_is() -> None:
+    path = shared("drone", "photos", "DJI_0018.JPG")
+    with open_source(path) as opened:
+        picture = placed(opened, path, CameraOptions())
+        info = viewed(picture, View(gsd_m=0.1)).info
+        assert picture.info.gsd_m is not None
+        assert picture.info.gsd_m < 0.05
+        assert info.gsd_m == pytest.approx(0.1, rel=3e-3)
+        scale = picture.info.shape[0] / info.shape[0]
+        rows, cols = np.array([0.0, 100.0, 300.0]), np.array([600.0, 50.0, 310.0])
+        found = info.georeference.ground(rows, cols)
+        np.testing.assert_allclose(found, picture.info.georeference.ground(rows * scale, cols * scale), atol=0.1)
+        point = info.georeference.gcps[24]
+        np.testing.assert_allclose(info.georeference.ground(point.row, point.col), (point.x, point.y), atol=1e-3)
+        assert info.georeference.accuracy(rows, cols) is not None

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,11 @@ import rasterio
 from calanddet.runtime import InputError, MapOptions, MapResult, OutputError, ResumeError, map_partial, run
 from calanddet.runtime.engines.null import NullEngine
 from calanddet.runtime.journal import Journal, Record, changes, read_record
-from calanddet.runtime.model import Model
+from calanddet.runtime.model import DEFAULT_OVERLAP, Model
 from calanddet.runtime.pipeline.track import Restart, Track
 from calanddet.runtime.sinks import Grid, Kept, Making, MapOutputs, WorkDir
 from calanddet.runtime.sinks.caption import BAR_HEIGHT
+from calanddet.runtime.sinks.lock import RunLock
 from calanddet.runtime.tiling import TileGrid
 from calanddet.runtime.types import Bytes, Prediction
 from helpers.maps import UTM, blobs
@@ -165,7 +167,7 @@ def test_another_input_model_or_parameter_refuses_to_go_on_and_says_what_changed
     stopped(area, out)
     with pytest.raises(ResumeError, match=r"threshold was 0\.5 and is 0\.6.*--fresh"):
         mapped(area, out, replace(EVERY_ROW, threshold=0.6))
-    with pytest.raises(ResumeError, match=r"overlap was 56 and is 40.*or give --fresh"):
+    with pytest.raises(ResumeError, match=rf"overlap was {DEFAULT_OVERLAP} and is 40.*or give --fresh"):
         mapped(area, out, replace(EVERY_ROW, overlap=40, overwrite=True))
     with pytest.raises(ResumeError, match="batch was 1 and is 4"):
         mapped(area, out, batch=4)
@@ -293,7 +295,25 @@ def test_partial_results_are_a_whole_valid_set(
     (again,) = map_partial(area, out)
     assert again.files["mask"].exists()
     assert mapped(area, out).report["resumed"] == 1
-    assert {name: data for name, data in contents(out).items() if "partial" not in name} == whole
+    assert contents(out) == whole, "the finished map needs no partial one beside it"
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in undisturbed.iterdir())
+
+
+def test_a_finished_run_removes_its_own_partial_set_and_nothing_else(
+    area: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    stopped(area, out)
+    map_partial(area, out)
+    others = [out / "area_partial_notes.txt", out / "area_partialness_mask.tif"]
+    for path in others:
+        path.write_text("somebody's")
+    with closing(RunLock(out / ".area_partial.lock")):  # a --partial that is at it
+        mapped(area, out)
+    assert "what an earlier --partial has shown stays" in caplog.text
+    assert (out / "area_partial_report.json").exists()
+    assert mapped(area, out).kept
+    assert sorted(path.name for path in out.iterdir() if "partial" in path.name) == [path.name for path in others]
 
 
 def contents(out: Path) -> dict[str, bytes]:

@@ -221,7 +221,7 @@ def test_a_model_is_opened_by_path_or_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"blend": "feather"}, {"threshold": 0.0}, {"bands": (1, 2)}, {"min_area": -1.0}, {"min_area": float("inf")}],
+    [{"blend": "wavelet"}, {"threshold": 0.0}, {"bands": (1, 2)}, {"min_area": -1.0}, {"min_area": float("inf")}],
 )
 def test_impossible_options_are_refused_before_anything_is_read(change: dict[str, object]) -> None:
     with pytest.raises(OptionError):

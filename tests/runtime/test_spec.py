@@ -34,6 +34,34 @@ def test_a_spec_that_contradicts_itself_is_refused(change: dict[str, object], wo
         ModelSpec.from_json(json.dumps(raw))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": 5},
+        {"tile": 224.0},
+        {"tile": "224"},
+        {"bands": "rgb"},
+        {"bands": [1, 2, 3]},
+        {"mean": [0.5, "0.5", 0.5]},
+        {"threshold": True},
+        {"gsd_m": [0.2, 1.0, 3.0]},
+        {"precision": 8},
+        {"opset": None},
+        {"metrics": [1]},
+        {"gate": "passed"},
+    ],
+)
+def test_values_of_another_kind_are_refused(change: dict[str, object]) -> None:
+    raw = json.loads(ModelSpec(name="x").to_json()) | change
+    with pytest.raises(ModelError, match=r"gsd_m|GSD" if "gsd_m" in change else next(iter(change))):
+        ModelSpec.from_json(json.dumps(raw))
+
+
+def test_whole_numbers_are_numbers() -> None:
+    raw = json.loads(ModelSpec(name="x").to_json()) | {"threshold": 1, "gsd_m": [1, 2], "std": [1, 1, 1]}
+    assert ModelSpec.from_json(json.dumps(raw)).gsd_m == (1, 2)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"tile": 224}', "{"])
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match="calanddet"):

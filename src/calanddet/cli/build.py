@@ -59,7 +59,10 @@ def build(
     ] = False,
     tf32: Annotated[bool, typer.Option("--tf32", help="FP32 products in TF32: faster, 10 bits of mantissa.")] = False,
     target: Annotated[
-        str | None, typer.Option(help="For rtx: compute capabilities, such as 8.6,8.9; by default all from 8.0 on.")
+        str | None,
+        typer.Option(
+            help="For rtx: compute capabilities, such as 8.6,8.9; by default 7.5 on Turing, else all from 8.0 on."
+        ),
     ] = None,
     timing_cache: Annotated[
         Path | None, typer.Option(help="File that keeps what builds measure; by default one in the user's cache.")
@@ -78,6 +81,7 @@ def build(
     from calanddet.runtime.catalog import resolve_model
     from calanddet.runtime.plans.builder import BuildRequest
     from calanddet.runtime.plans.cache import shared_timing_cache
+    from calanddet.runtime.plans.manifest import aimed
     from calanddet.runtime.plans.options import PlanOptions, parse_profiles
 
     notices()
@@ -97,7 +101,7 @@ def build(
         return
     plan = _checked(out, path, overwrite)
     machine = machine_with(find_library(flavour.value))
-    request = BuildRequest(path, plan, options, machine, timing_cache or shared_timing_cache(machine))
+    request = BuildRequest(path, plan, aimed(options, machine), machine, timing_cache or shared_timing_cache(machine))
     manifest = plan_builder(progress)(request)
     _print(plan, manifest, as_json=as_json)
 

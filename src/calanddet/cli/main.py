@@ -17,6 +17,7 @@ from calanddet.cli.explain import explain
 from calanddet.cli.export import export
 from calanddet.cli.groups import InOrder
 from calanddet.cli.outcome import reported
+from calanddet.cli.printing import guard
 from calanddet.cli.run import run
 from calanddet.cli.synth import synth
 from calanddet.cli.train import train
@@ -38,7 +39,7 @@ app.add_typer(bench, name="bench")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"calanddet {__version__}")
+        print(f"calanddet {__version__}", flush=True)  # while a failure can still be told
         raise typer.Exit
 
 
@@ -58,4 +59,5 @@ def main() -> None:
     arguments = sys.argv[1:]
     if "--debug" in arguments:
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]
-    app(arguments)
+    guard()
+    reported(app)(arguments)  # what no command does, --help and --version, can fail as well

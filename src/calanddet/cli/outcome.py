@@ -2,14 +2,13 @@
 
 import functools
 import logging
-import os
 import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
 import typer
 
-from calanddet.runtime.errors import CalanddetError, OptionError, OutputError
+from calanddet.runtime.errors import CalanddetError, OptionError
 
 __all__ = ["FAILED", "INTERRUPTED", "notices", "reported"]
 
@@ -27,15 +26,14 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-            _flush()
+            if sys.stdout is not None:  # None where the caller closed it
+                sys.stdout.flush()  # while a failure can still be told: at its exit Python would tell it in its own way
         except KeyboardInterrupt:
             _stop()
         except OptionError as error:
             _fail(str(error), error, MISUSED)
         except CalanddetError as error:
             _fail(str(error), error)
-        except BrokenPipeError as error:
-            _fail("the program that reads this one's output has gone", error)
         except MemoryError as error:
             _fail("not enough memory; a smaller --batch needs less", error)
         except (typer.Exit, typer.Abort, SystemExit):
@@ -67,20 +65,9 @@ class _Notices(logging.Handler):
         print(self.format(record), file=sys.stderr)
 
 
-def _flush() -> None:
-    """Hand on what was printed while a failure can still be told; at its exit Python would tell it in its own way."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise OutputError(f"the results cannot be printed: {error.strerror}") from error
-
-
 def _stop() -> None:
     print("calanddet: interrupted; nothing unfinished was left under a final name", file=sys.stderr)
-    raise typer.Exit(INTERRUPTED) from None
+    raise SystemExit(INTERRUPTED) from None
 
 
 def _interrupted(error: BaseException | None) -> bool:
@@ -96,4 +83,4 @@ def _fail(sentence: str, error: Exception, code: int = FAILED) -> None:
     if "--debug" in sys.argv:
         raise error
     print(f"calanddet: {sentence}", file=sys.stderr)
-    raise typer.Exit(code) from None
+    raise SystemExit(code) from None

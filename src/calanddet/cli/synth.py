@@ -10,6 +10,8 @@ from calanddet.cli.progress import ProgressKind, shown
 
 __all__ = ["shape_of", "synth"]
 
+PICTURES = frozenset((".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp", ".gif"))
+
 
 def synth(
     out: Annotated[
@@ -44,5 +46,8 @@ def shape_of(size: str) -> tuple[int, int]:
 
 def _names(out: Path) -> tuple[Path, Path]:
     """The scene's file and its truth's: as named, or scene.tif and scene_truth.tif in a folder."""
-    image = out if out.suffix.lower() in {".tif", ".tiff"} and not out.is_dir() else out / "scene.tif"
+    suffix = out.suffix.lower()
+    if suffix in PICTURES and not out.is_dir():
+        raise typer.BadParameter(f"a scene is a GeoTIFF: name it .tif or .tiff, not {out.name}", param_hint="--out")
+    image = out if suffix in {".tif", ".tiff"} and not out.is_dir() else out / "scene.tif"
     return image, image.with_name(f"{image.stem}_truth.tif")

@@ -1,6 +1,7 @@
 """Results for people: aligned columns on stdout."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 __all__ = ["print_columns", "print_table"]
 
@@ -13,10 +14,10 @@ def print_table(rows: Iterable[tuple[str, str]]) -> None:
         print(f"{name:<{width}}  {value}")
 
 
-def print_columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows below a header: the first column to the left, the figures in the others to the right."""
+def print_columns(header: Sequence[str], rows: Iterable[Sequence[str]], *, side: Literal["<", ">"] = ">") -> None:
+    """Print rows below a header: the first column to the left, the others to `side`, figures to the right."""
     lines = [header, *rows]
     widths = [max(len(line[index]) for line in lines) for index in range(len(header))]
     for line in lines:
-        cells = [f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)]
-        print("  ".join([f"{line[0]:<{widths[0]}}", *cells]))
+        cells = [f"{cell:{side}{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)]
+        print("  ".join([f"{line[0]:<{widths[0]}}", *cells]).rstrip())
