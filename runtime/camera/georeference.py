@@ -62,7 +62,7 @@ class CameraGeoreference(Georeference):
             x[known], y[known] = to_crs.transform(lon[known], lat[known])
         return x.reshape(row.shape), y.reshape(row.shape)
 
-    def pixels(self, x: ArrayLike, y: ArrayLike) -> tuple[Float, Float]:
+    def pixels(self, x: ArrayLike, y: ArrayLike) -> tuple[Float, Float]:  # noqa: ARG002  a refusal
         """Not to be had: what lies in the shade of a hill has no pixel. Raises InputError."""
         raise InputError("a picture that its camera places cannot be cut by ground coordinates: map all of it")
 
