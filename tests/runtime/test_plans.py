@@ -161,7 +161,21 @@ def test_profiles_are_read_and_found() -> None:
     manifest = manifest_of(options=PlanOptions(parse_profiles("1-16,8,2")))
     assert [manifest.profile_for(n) for n in (1, 2, 8, 16, 17)] == [0, 2, 1, 0, None]
     assert [str(p) for p in manifest.profiles] == ["1-16-16", "8", "2"]
-    for wrong in ("", "0", "8-1", "1-2-3-4", "a", "1,1", "-1", "1--2", "1025", "1-9-8", "²", "9" * 5000, "1-" + "9" * 5000):
+    for wrong in (
+        "",
+        "0",
+        "8-1",
+        "1-2-3-4",
+        "a",
+        "1,1",
+        "-1",
+        "1--2",
+        "1025",
+        "1-9-8",
+        "²",
+        "9" * 5000,
+        "1-" + "9" * 5000,
+    ):
         with pytest.raises(OptionError) as caught:
             parse_profiles(wrong)
         assert len(str(caught.value)) < 200
