@@ -87,7 +87,7 @@ def test_compiling_takes_the_mode_and_happens_once(checkpoint: Path, monkeypatch
     candidate = TorchCandidate("compiled", checkpoint, dtype=torch.bfloat16, mode="reduce-overhead")
     for batch in (1, 2):
         with closing(candidate.open(batch)) as engine:
-            assert engine.info.precision == "bfp16"
+            assert engine.info.precision == "bf16"
             engine.submit(np.zeros((batch, TILE, TILE, 3), np.uint8)).result()
     assert asked == [{"mode": "reduce-overhead", "dynamic": False}]
 
