@@ -12,9 +12,10 @@ __all__ = ["append_landslides"]
 def append_landslides(results: Sequence[MapResult], path: str | Path) -> int:
     """Add the landslides of maps to the one layer of a GeoPackage, in WGS 84; gives how many were added.
 
-    The layer has each image once: what it has of the same images, by path, is replaced. The columns `input` and `map`
-    say where a landslide comes from; its `id` is that of its own map. The file is complete, old or new, at any moment.
-    Raises OutputError where it cannot be written or is something else.
+    The layer has each map once: what it has of the same maps, by the place of their files, is replaced, with a
+    warning. The columns `input`, `map` and `map_file` say where a landslide comes from; its `id` is that of its own
+    map. The file is complete, old or new, at any moment. Raises OptionError where it is not called .gpkg, OutputError
+    where it cannot be written or is something else.
     """
     parts = [Part(result.files["geopackage"], _place(result), result.name) for result in results]
     return join_layers(Path(path), parts)

@@ -46,9 +46,9 @@ class Shaping:
             for level in self.levels:
                 threshold_byte(level)
             if not (low < self.lowest and self.threshold < high):
-                asked = "" if self.low_threshold is None else f"{self.lowest:g}, "
                 raise OptionError(
-                    f"levels are a threshold below and one above {asked}{self.threshold:g}, not {low:g} and {high:g}"
+                    f"the first level must be below {self.lowest:g} and the second above {self.threshold:g}, "
+                    f"not {low:g} and {high:g}"
                 )
 
     @classmethod

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyogrio import raw
 from pyogrio.errors import DataLayerError, DataSourceError
 
-from calanddet.runtime.errors import OutputError
+from calanddet.runtime.errors import OptionError, OutputError
 from calanddet.runtime.replace import to_disk
 from calanddet.runtime.sinks.failures import MEGABYTE, writing
 from calanddet.runtime.sinks.geopackage import nothing_beside, pinned_clock
@@ -29,8 +29,9 @@ logger = logging.getLogger(__name__)
 Columns = dict[str, NDArray[Any]]
 
 LAYER = "landslides"
-INPUT, MAP = "input", "map"
-"""Columns that the joined layer has more: which image a landslide was found in, and the name of its map."""
+INPUT, MAP, FILE = "input", "map", "map_file"
+"""Columns that the joined layer has more: which image a landslide was found in, the name of its map, and the map's own
+GeoPackage, by which maps are told apart: two maps of one image, or of two images of one name, are two."""
 AT_ONCE = 10_000
 ROW_BYTES = 400
 
@@ -45,8 +46,10 @@ class Part:
 
 
 def refuse_foreign_layer(path: Path) -> None:
-    """Raise OutputError where `path` is there and `join_layers` has not made it."""
-    if os.path.lexists(path) and not {INPUT, MAP, "id"} <= set(_fields(path, LAYER)):
+    """Raise OptionError where `path` is no GeoPackage's name, OutputError where `join_layers` has not made it."""
+    if path.suffix.lower() != ".gpkg":
+        raise OptionError(f"landslides of many maps are kept in a GeoPackage, not in {path.name}: name a .gpkg")
+    if os.path.lexists(path) and not {INPUT, MAP, FILE, "id"} <= set(_fields(path, LAYER)):
         raise OutputError(
             f"landslides would be added to {path}, which has no layer of joined landslides: give another name"
         )
@@ -55,7 +58,8 @@ def refuse_foreign_layer(path: Path) -> None:
 def join_layers(path: Path, parts: Sequence[Part]) -> int:
     """Add the landslides of `parts` to the layer in `path`, in WGS 84; gives how many were added.
 
-    What the layer has of the same images goes: adding a map twice, or one that was made anew, is no mistake. The file
+    What the layer has of the same maps goes: adding a map twice, or one that was made anew in its place, is no mistake,
+    and a warning says how many landslides were replaced. Those of other maps stay, also of the same image. The file
     is made anew beside the old one and takes its name when it is complete, so it is the old or the new one whenever the
     power goes. Maps without a place on the Earth are passed over with a warning.
     Raises OutputError, also where another run is adding to the file just now.
@@ -87,17 +91,21 @@ def _remove(growing: Path) -> None:
 
 
 def _fill(growing: Path, old: Path, parts: Sequence[Part]) -> int:
-    """Write the old layer's other images, and then the parts; gives the number of landslides in these."""
+    """Write the old layer's other maps, and then the parts; gives the number of landslides in these."""
     fields = [_fields(part.geopackage, None) for part in parts]
     for part, known in zip(parts, fields, strict=True):
         if not known:
             raise OutputError(f"{part.geopackage} cannot be read: map {part.input} again")
     table = _Table(growing, _common([*fields, _fields(old, LAYER)] if old.exists() else fields))
     if old.exists():
-        renewed = {part.input for part in parts}
+        renewed = {_file(part) for part in parts}
+        replaced = 0
         for geometry, columns in _batches(old, LAYER):
-            stays = np.array([image not in renewed for image in columns[INPUT]], np.bool_)
+            stays = np.array([file not in renewed for file in columns[FILE]], np.bool_)
+            replaced += int((~stays).sum())
             table.write(geometry[stays], {name: column[stays] for name, column in columns.items()})
+        if replaced:
+            logger.warning("%s: %s landslides of the same maps are replaced", old, f"{replaced:,}")
     before = table.rows
     for part in parts:
         crs = pyogrio.read_info(part.geopackage)["crs"]
@@ -106,11 +114,15 @@ def _fill(growing: Path, old: Path, parts: Sequence[Part]) -> int:
             if placed is None:
                 logger.warning("%s has no place on the Earth: its landslides are not in %s", part.geopackage, old)
                 break
-            count = len(placed)
-            about = {INPUT: np.full(count, part.input, np.object_), MAP: np.full(count, part.map, np.object_)}
+            told = {MAP: part.map, INPUT: part.input, FILE: _file(part)}
+            about = {name: np.full(len(placed), text, np.object_) for name, text in told.items()}
             table.write(placed, {**columns, **about})
     table.finish()
     return table.rows - before
+
+
+def _file(part: Part) -> str:
+    return str(part.geopackage.resolve())
 
 
 class _Table:
@@ -160,7 +172,7 @@ def _fields(path: Path, layer: str | None) -> dict[str, np.dtype[Any]]:
 
 def _common(fields: Sequence[Mapping[str, np.dtype[Any]]]) -> dict[str, np.dtype[Any]]:
     """All columns, in the order in which they come: whole numbers only where every layer has such."""
-    found: dict[str, np.dtype[Any]] = {MAP: np.dtype(object), INPUT: np.dtype(object)}
+    found = dict.fromkeys((MAP, INPUT, FILE), np.dtype(object))
     for name in dict.fromkeys(name for layer in fields for name in layer):
         kinds = [layer.get(name, np.dtype(np.float64)) for layer in fields]
         if any(kind.kind == "O" for kind in kinds):

@@ -50,8 +50,8 @@ def test_every_option_reaches_the_map_and_the_layer_of_all_maps(words: list[str 
     ("more", "code", "said"),
     [
         (["--threshold", "0.3,0.5"], 2, "the lower threshold, 0.5, is above the upper one, 0.3"),
-        (["--levels", "0.6,0.9"], 2, "levels are a threshold below and one above 0.5, not 0.6 and 0.9"),
-        (["--append", "area.tif"], 1, "which has no layer of joined landslides"),
+        (["--levels", "0.6,0.9"], 2, "the first level must be below 0.5 and the second above 0.5, not 0.6 and 0.9"),
+        (["--append", "area.tif"], 2, "not in area.tif: name a .gpkg"),
     ],
 )
 def test_what_cannot_be_is_told_in_a_sentence_and_leaves_nothing(

@@ -20,3 +20,8 @@ def test_anything_else_is_wrong_usage_that_names_it(text: str) -> None:
         thresholds(text)
     with pytest.raises(typer.BadParameter, match=f"levels are two numbers with a comma between, not {text}"):
         pair("levels", text)
+
+
+def test_a_decimal_comma_is_told_of() -> None:
+    with pytest.raises(typer.BadParameter, match=r"decimals take a point: 0\.5"):
+        thresholds("0,5")

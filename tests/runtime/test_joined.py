@@ -12,7 +12,7 @@ from pyogrio import raw
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
-from calanddet.runtime import MapOptions, MapResult, OutputError, append_landslides, run
+from calanddet.runtime import MapOptions, MapResult, OptionError, OutputError, append_landslides, run
 from calanddet.runtime.engines.null import NullEngine
 from calanddet.runtime.georef import Georeference
 from calanddet.runtime.model import Model
@@ -96,7 +96,31 @@ def test_an_image_is_known_by_its_address(tmp_path: Path) -> None:
         found.append(rows[-1]["input"])
     folder = (tmp_path / "out").resolve()
     assert found == [str(Path(told[0]).resolve()), told[1], f"north (2 files), mapped in {folder}"]
-    assert {row["input"] for row in rows} == set(found)
+    assert {row["input"] for row in rows} == {found[-1]}, "it is one map"
+
+
+def test_two_maps_of_one_image_or_of_one_name_are_two(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, source = tmp_path / "all.gpkg", tmp_path / "DJI_0001.tif"
+    counts = []
+    for day, seed in (("today", 3), ("tomorrow", 4)):
+        planes = np.repeat(blobs(seed, height=120, width=150)[None], 3, axis=0)
+        source.unlink(missing_ok=True)
+        write(source, planes, crs="EPSG:32648", transform=UTM.transform)
+        (result,) = run(Model(NullEngine()), source, tmp_path / day)
+        counts.append(append_landslides([result], path))
+    rows, _ = layer(path)
+    files = [str((tmp_path / day / "DJI_0001_landslides.gpkg").resolve()) for day in ("today", "tomorrow")]
+    assert [sum(row["map_file"] == file for row in rows) for file in files] == counts
+    assert min(counts) > 0
+    assert "replaced" not in caplog.text
+    append_landslides([result], path)
+    assert f"{counts[1]:,} landslides of the same maps are replaced" in caplog.text
+    assert len(layer(path)[0]) == sum(counts)
+
+
+def test_a_layer_is_called_gpkg(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"not in all\.shp: name a \.gpkg"):
+        refuse_foreign_layer(tmp_path / "all.shp")
 
 
 def test_large_layers_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +173,7 @@ def test_what_has_no_place_on_the_earth_is_passed_over(tmp_path: Path, caplog: p
 
 def test_a_file_of_somebody_else_is_refused_and_stays(tmp_path: Path) -> None:
     other = part(tmp_path, "other", UTM)
-    for foreign in (other.geopackage, tmp_path / "notes.txt"):
+    for foreign in (other.geopackage, tmp_path / "notes.gpkg"):
         if not foreign.exists():
             foreign.write_text("mine")
         before = foreign.read_bytes()

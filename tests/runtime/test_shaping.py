@@ -308,9 +308,9 @@ def test_areas_and_shapes_of_shaped_polygons_are_those_of_their_files(tmp_path: 
         ({"low_threshold": 0.0}, "not 0.0"),
         ({"fill_holes": -1.0}, "holes are filled below a finite number of at least 0, not -1.0"),
         ({"simplify": float("nan")}, "outlines are simplified by a finite number"),
-        ({"levels": (0.6, 0.8)}, "one above 0.5, not 0.6 and 0.8"),
-        ({"levels": (0.3, 0.5)}, "one above 0.5, not 0.3 and 0.5"),
-        ({"levels": (0.3, 0.8), "low_threshold": 0.2}, "below and one above 0.2, 0.5, not 0.3 and 0.8"),
+        ({"levels": (0.6, 0.8)}, "second above 0.5, not 0.6 and 0.8"),
+        ({"levels": (0.3, 0.5)}, "second above 0.5, not 0.3 and 0.5"),
+        ({"levels": (0.3, 0.8), "low_threshold": 0.2}, "below 0.2 and the second above 0.5, not 0.3 and 0.8"),
         ({"levels": (0.3, 1.8)}, "not 1.8"),
     ],
 )

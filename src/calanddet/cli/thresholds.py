@@ -1,5 +1,7 @@
 """Thresholds as they are typed: one number or two."""
 
+import re
+
 import typer
 
 __all__ = ["pair", "thresholds"]
@@ -9,6 +11,8 @@ def thresholds(text: str | None) -> tuple[float | None, float | None]:
     """The threshold and the lower one of "0.5,0.3"; None for what is not given."""
     if text is None:
         return None, None
+    if re.fullmatch(r"0,\d+", text):
+        raise typer.BadParameter(f"decimals take a point: {text.replace(',', '.')}")
     if "," in text:
         return pair("thresholds", text)
     try:
