@@ -21,7 +21,7 @@ OLDEST = "10.3"
 TO_INSTALL = {
     "tensorrt": (
         "on a Jetson it is the system package (sudo apt install tensorrt python3-libnvinfer-dev, and a virtual "
-        "environment made with --system-site-packages), on a desktop pip install 'calanddet[tensorrt]'"
+        "environment made with --system-site-packages), on a desktop pip install 'tensorrt>=10.3' 'pycuda>=2024.1'"
     ),
     "rtx": "on a desktop with an RTX GPU pip install --no-deps tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
 }

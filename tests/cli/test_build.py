@@ -146,4 +146,4 @@ def test_without_tensorrt_a_sentence_says_what_to_install(
     result = call(model, "-o", tmp_path / "echo.plan")
     assert result.exit_code == 1
     assert "Jetson" in result.stderr
-    assert "calanddet[tensorrt]" in result.stderr
+    assert "pip install 'tensorrt>=10.3'" in result.stderr

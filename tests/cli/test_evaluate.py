@@ -151,5 +151,5 @@ def test_a_checkpoint_without_torch_says_what_to_install(folder: Path) -> None:
     words = [sys.executable, "-c", code, "evaluate", "some.pt", str(folder / "val")]
     result = subprocess.run(words, capture_output=True, text=True, env=os.environ, check=False)
     assert result.returncode == 1
-    assert "pip install 'calanddet[train]'" in result.stderr
+    assert "pip install '.[train]'" in result.stderr
     assert "Traceback" not in result.stderr

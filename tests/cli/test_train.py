@@ -237,4 +237,4 @@ def test_without_torch_it_says_what_to_install(data: Path, tmp_path: Path, monke
     monkeypatch.setitem(sys.modules, "torch", None)
     done = invoked(data, tmp_path / "run")
     assert isinstance(done.exception, MissingDependency)
-    assert "pip install 'calanddet[train]'" in str(done.exception)
+    assert "pip install '.[train]'" in str(done.exception)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calanddet.cli.extras import with_extra
 from calanddet.cli.progress import ProgressKind, shown
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def calibrate(
         from calanddet.calib.report import check_outputs
         from calanddet.calib.sensitivity import write_sensitivity
     except ImportError as error:
-        raise MissingDependency(f"calibrate needs {error.name}: pip install 'calanddet[export]'") from error
+        raise MissingDependency(f"calibrate needs {error.name}: {with_extra('calib')}") from error
 
     notices()
     check_outputs(out, overwrite=overwrite)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calanddet.cli.extras import with_extra
 from calanddet.cli.progress import ProgressKind, shown
 from calanddet.runtime.errors import MissingDependency, OptionError
 
@@ -109,7 +110,7 @@ def _open(model: str, options: "EngineOptions") -> "Model":
         from calanddet.model.torch_engine import open_checkpoint
     except ImportError as error:
         raise MissingDependency(
-            f"a checkpoint needs {error.name}: pip install 'calanddet[train]', or evaluate the .onnx made from it"
+            f"a checkpoint needs {error.name}: {with_extra('train')}, or evaluate the .onnx made from it"
         ) from error
     return Model(open_checkpoint(Path(model), engine=options))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calanddet.cli.extras import with_extra
 from calanddet.cli.progress import ProgressKind, shown
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _grad_cam(model: str, stages: list[str], *, threshold: float, device: str, t
         from calanddet.model.explanation.method import open_grad_cam
     except ImportError as error:
         raise MissingDependency(
-            f"explain needs {error.name} for a checkpoint: pip install 'calanddet[train]', "
+            f"explain needs {error.name} for a checkpoint: {with_extra('train')}, "
             "or give an .onnx that was exported with --attention"
         ) from error
     return open_grad_cam(model, stages, threshold=threshold, device=device, threads=threads)

@@ -62,6 +62,7 @@ def export(
     """Write a checkpoint as an ONNX, once ONNX Runtime has shown that it does what the network does."""
     import json
 
+    from calanddet.cli.extras import with_extra
     from calanddet.cli.table import print_table
     from calanddet.runtime.errors import MissingDependency
     from calanddet.runtime.spec import ModelSpec
@@ -71,7 +72,7 @@ def export(
         from calanddet.export.options import ExportOptions
         from calanddet.model.catalog import resolve_checkpoint
     except ImportError as error:
-        raise MissingDependency(f"export needs {error.name}: pip install 'calanddet[export]'") from error
+        raise MissingDependency(f"export needs {error.name}: {with_extra('export')}") from error
 
     # An empty name stands for the one that the checkpoint's shape has.
     spec = ModelSpec(name=name or "", gsd_m=(gsd_min, gsd_max), threshold=threshold, trained_on=trained_on)

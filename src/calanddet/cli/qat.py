@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calanddet.cli.extras import with_extra
 from calanddet.cli.progress import ProgressKind, shown
 from calanddet.runtime.errors import MissingDependency, OptionError
 
@@ -44,7 +45,7 @@ def read_calibration(path: Path, *, init: Path | None) -> "Requantizer":
     try:
         from calanddet.calib.requantize import read_levels
     except ImportError as error:
-        raise MissingDependency(f"--qat needs {error.name}: pip install 'calanddet[export]'") from error
+        raise MissingDependency(f"--qat needs {error.name}: {with_extra('export')}") from error
     return read_levels(path)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from calanddet.cli.extras import with_extra
 from calanddet.cli.outcome import INTERRUPTED, notices
 from calanddet.cli.progress import ProgressKind, shown
 from calanddet.cli.qat import check_start, gentle, imitating, read_calibration, rounding_inputs, write_int8
@@ -110,7 +111,7 @@ def _need_torch() -> None:
     try:
         import calanddet.model.training  # noqa: F401
     except ImportError as error:
-        raise MissingDependency(f"train needs {error.name}: pip install 'calanddet[train]'") from error
+        raise MissingDependency(f"train needs {error.name}: {with_extra('train')}") from error
 
 
 def _pairs(data: Path, split: str) -> "list[Pair]":

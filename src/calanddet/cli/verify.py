@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calanddet.cli.extras import with_extra
 from calanddet.cli.progress import ProgressKind, shown
 from calanddet.runtime.errors import InputError, MissingDependency, ModelError, OutputError
 
@@ -104,7 +105,7 @@ def _open(model: str, options: "EngineOptions") -> "Model":
     try:
         from calanddet.model.torch_engine import open_checkpoint
     except ImportError as error:
-        raise MissingDependency(f"a checkpoint needs {error.name}: pip install 'calanddet[train]'") from error
+        raise MissingDependency(f"a checkpoint needs {error.name}: {with_extra('train')}") from error
     return Model(open_checkpoint(Path(model), engine=options))
 
 
