@@ -48,7 +48,7 @@ def test_everything_is_in_one_record_and_its_pages(tmp_path: Path) -> None:
     assert profiled == [suite.FP32, suite.INT8, suite.EDGE]
     assert any("int8" in limit.name for limit in found.limits)
     text = document([found])
-    for part in ("authors'-style loop", "ReduceMax", suite.INT8, "What the machine does at most"):
+    for part in ("authors'-style loop", "ReduceMax", suite.INT8, "as a reference"):
         assert part in text
     assert "profiled batch 2" in page([("suite", found)])
 
