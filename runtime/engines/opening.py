@@ -26,18 +26,23 @@ Attempt: TypeAlias = tuple[str, Callable[[str], Engine]]
 class EngineOptions:
     """name: "auto", "tensorrt", "rtx", "cuda", "cpu" or another ONNX Runtime provider ("openvino", ...);
 
-    batch: tiles in a batch; threads: of a CPU, 0 takes every core.
+    batch: tiles in a batch; threads: of a CPU, 0 takes every core; lanes: of these, how many have tiles of their own,
+    the others helping with single operators. 0 gives every thread tiles as far as a batch has two for each; 1 computes
+    a batch as one.
     """
 
     name: str = "auto"
     batch: int = 8
     threads: int = 0
+    lanes: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch <= 1024:
             raise OptionError(f"a batch is 1 to 1024 tiles, not {self.batch}")
         if not 0 <= self.threads <= 1024:
             raise OptionError(f"threads are 1 to 1024, or 0 for every core, not {self.threads}")
+        if not 0 <= self.lanes <= 1024:
+            raise OptionError(f"lanes are 1 to 1024, or 0 for as many as there are threads, not {self.lanes}")
 
 
 def open_engine(path: Path, options: EngineOptions = EngineOptions(), *, build: PlanBuilder | None = None) -> Engine:
@@ -135,7 +140,8 @@ class _Choice:
     def _ort(self, provider: str, reason: str) -> Engine:
         from calanddet.runtime.engines.ort import OrtEngine, OrtOptions
 
-        asked = OrtOptions(provider=provider, threads=self.options.threads, batch=self.options.batch)
+        wanted = self.options
+        asked = OrtOptions(provider=provider, threads=wanted.threads, batch=wanted.batch, lanes=wanted.lanes)
         return OrtEngine(self.path, asked, reason=reason)
 
 

@@ -17,11 +17,10 @@ from calanddet.runtime.engines.ort_session import (
     session_spec,
 )
 from calanddet.runtime.engines.protocol import EngineInfo
-from calanddet.runtime.engines.worker import WAITING, Worker
+from calanddet.runtime.engines.worker import WAITING, Worker, pieces
 from calanddet.runtime.types import Bytes, Prediction
 
 __all__ = ["OrtEngine", "OrtOptions", "providers", "usable_cores"]
-
 
 EXACT = {"session.x64quantprecision": "1"}
 """Has ONNX Runtime's INT8 kernels add up in 32 bits on every CPU, slower where there is no VNNI."""
@@ -35,17 +34,17 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-WIDE_SUMS = {"session.x64quantprecision": "1"}
-"""Sums pairs of products in 32 bits: weights quantized for TensorRT saturate 16 on processors without VNNI."""
-
-
 @dataclass(frozen=True, slots=True)
 class OrtOptions:
-    """provider: ONNX Runtime's name, in full or without "ExecutionProvider"; threads: 0 takes every usable core."""
+    """provider: ONNX Runtime's name, in full or without "ExecutionProvider"; threads: 0 takes every usable core.
+
+    lanes: see EngineOptions.
+    """
 
     provider: str = "cpu"
     threads: int = 0
     batch: int = 8
+    lanes: int = 0
 
 
 class OrtEngine:
@@ -59,14 +58,15 @@ class OrtEngine:
         model = OnnxModel.read(path)
         provider = provider_named(options.provider)
         threads = options.threads or usable_cores()
-        self._session = open_session(model, [(provider, {})], threads=threads)
+        self.batch = options.batch
+        lanes = min(options.lanes or threads, threads, len(pieces(self.batch))) if provider == CPU else 1
+        # A session's pool serves all lanes: with a thread a lane it is empty, and no operator is divided.
+        pool = 1 + threads - lanes
+        self._session = open_session(model, [(provider, {})], threads=pool)
         self.spec = session_spec(path, self._session)
         if provider == CPU and self.spec.calibration.get("target") == "tensorrt":
             # Its weights fill int8, and products of two such saturate in 16 bits where the CPU has no VNNI.
-            self._session = open_session(model, [(provider, {})], threads=threads, config=EXACT)
-        if provider == CPU and self.spec.calibration.get("target") == "tensorrt":
-            self._session = open_session(model, [(provider, {})], threads=threads, config=WIDE_SUMS)
-        self.batch = options.batch
+            self._session = open_session(model, [(provider, {})], threads=pool, config=EXACT)
         check_contract(path, self._session, self.spec.tile)
         self.info = EngineInfo(
             engine=f"ONNX Runtime {ort.__version__}",
@@ -77,7 +77,8 @@ class OrtEngine:
             in_flight=WAITING,
             reason=reason,
         )
-        self._worker = Worker("ONNX Runtime", (self.batch, self.spec.tile, self.spec.tile, 3), self._infer)
+        shape = (self.batch, self.spec.tile, self.spec.tile, 3)
+        self._worker = Worker("ONNX Runtime", shape, self._infer, lanes=lanes)
 
     def submit(self, tiles: Bytes) -> "Future[Prediction]":
         """See Engine.submit."""
