@@ -10,11 +10,12 @@ from calanddet.runtime.engines.opening import EngineOptions, open_engine
 from calanddet.runtime.engines.protocol import Engine
 from calanddet.runtime.errors import OptionError
 
-__all__ = ["PLAIN", "Candidate", "DeviceTimed", "ModelCandidate", "candidates"]
-
+__all__ = ["PLAIN", "UNDIVIDED", "Candidate", "DeviceTimed", "ModelCandidate", "candidates"]
 
 PLAIN = "plain"
 """What a model that `torch.onnx.export` wrote calls itself: shapes that the tracer lost make its work uncountable."""
+UNDIVIDED = ", all cores on one operator"
+"""Ends the name of a candidate that computes a batch as one; without it, the name of the same model in lanes."""
 
 
 class Candidate(Protocol):
@@ -47,16 +48,18 @@ class DeviceTimed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelCandidate:
-    """A model file in an engine of the runtime, as `calanddet run` would open it."""
+    """A model file in an engine of the runtime, as `calanddet run` would open it; lanes: see EngineOptions."""
 
     name: str
     file: Path
     engine: str = "auto"
     threads: int = 0
+    lanes: int = 0
 
     def open(self, batch: int) -> Engine:
         """See Candidate.open."""
-        return open_engine(self.file, EngineOptions(name=self.engine, batch=batch, threads=self.threads))
+        options = EngineOptions(name=self.engine, batch=batch, threads=self.threads, lanes=self.lanes)
+        return open_engine(self.file, options)
 
 
 def candidates(models: list[str], engines: list[str], threads: list[int]) -> list[ModelCandidate]:

@@ -5,12 +5,13 @@ from pathlib import Path
 from statistics import median
 
 import calanddet
-from calanddet.benchmarks.candidate import PLAIN
+from calanddet.benchmarks.candidate import PLAIN, UNDIVIDED
 from calanddet.benchmarks.quantiles import Interval
 from calanddet.benchmarks.ratios import paired_ratio
 from calanddet.benchmarks.record import CandidateRecord, CaseRecord, LimitRecord, Record, read_record
 from calanddet.benchmarks.report.svg import told
 from calanddet.benchmarks.summary import summarize
+from calanddet.runtime.engines.worker import PIECE
 from calanddet.runtime.replace import replaced
 
 __all__ = ["DOCUMENT", "RECORDS", "document", "repository_records", "write_document"]
@@ -36,7 +37,13 @@ Mask IoU: with the first row, on tiles of made scenes.
 MAPS = """`run` reads, blends and writes everything, polygons included; the authors'-style loop (plain PyTorch, patches
 of 2,688 pixels, tiles that share half, one stage after the other) writes a mask. Same image, weights and rounds.
 """
-OPERATORS = "Share of the time of all operators, by ONNX Runtime's profiler. Those below 2 % are left out.\n"
+LANES = """Before, all cores worked on one operator of one batch: they waited for each other between any two operators,
+and one core worked alone on those that cannot be divided. Now each core computes two tiles at a time by itself
+(`runtime/engines/worker.py`). Same files and bytes; time of a batch, side by side in the rounds above.
+"""
+OPERATORS = """Share of the time of all operators{how}, by ONNX Runtime's profiler. Those below 2 % are left out.
+"""
+ONE_CORE = ", two tiles at a time on one core"
 LEAST = 0.02
 NONE = "–"
 
@@ -78,8 +85,13 @@ def _machine(record: Record) -> list[str]:
     parts += [f"Note: {note}.\n" for note in record.notes]
     limits = [f"- {limit.name}: {_limit(limit)}" for limit in record.limits]
     parts.append("What the machine does in large, plain work, as a reference:\n\n" + "\n".join(limits) + "\n")
-    sections = (("The same weights, every way", WAYS, _ways(record)), ("Whole images", MAPS, _maps(record)))
-    for title, words, table in (*sections, ("Where the time goes", OPERATORS, _operators(record))):
+    sections = (
+        ("The same weights, every way", WAYS, _ways(record)),
+        ("The largest loss, before and after", LANES, _lanes(record)),
+        ("Whole images", MAPS, _maps(record)),
+        ("Where the time goes", OPERATORS.format(how=_profiled(record)), _operators(record)),
+    )
+    for title, words, table in sections:
         if table:
             parts.append(f"### {title}\n\n{words}\n{table}")
     return parts
@@ -104,6 +116,8 @@ def _ways(record: Record) -> str:
     first = cases.get(record.candidates[0].name) if record.candidates else None
     rows = []
     for one in record.candidates:
+        if one.name.endswith(UNDIVIDED):
+            continue  # has a table of its own
         case = cases.get(one.name)
         if case is None or not case.flat:
             rows.append([one.name, one.problem or "not measured", *[NONE] * 5])
@@ -122,6 +136,19 @@ def _ways(record: Record) -> str:
     )
 
 
+def _lanes(record: Record) -> str:
+    cases = {case.candidate: case for case in record.cases if case.kind == "latency" and case.flat}
+    rows = []
+    for name, before in cases.items():
+        after = cases.get(name.removesuffix(UNDIVIDED))
+        if after is None or after is before:
+            continue
+        figures = [summarize(record, case) for case in (before, after)]
+        middles = [NONE if one is None else _interval(one.quantiles["p50"], 1e3 / before.batch) for one in figures]
+        rows.append([after.candidate, *middles, _interval(paired_ratio(before.samples, after.samples), 1.0)])
+    return _table(["way", "before, ms a tile, p50", "now", "time, now to before"], rows)
+
+
 def _share(record: Record, one: CandidateRecord, rate: float | None) -> str:
     """Arithmetic a second over the most of its type; peers whose own cannot be counted do that of the first."""
     uncountable = one.file == "" or one.model == PLAIN
@@ -136,10 +163,11 @@ def _share(record: Record, one: CandidateRecord, rate: float | None) -> str:
 
 def _maps(record: Record) -> str:
     cases = [case for case in record.cases if case.kind == "mapping"]
-    first = next((case for case in cases if case.settings.get("form") == "authors"), None)
     rows = []
     for case in cases:
-        size = f"{case.settings['rows']} x {case.settings['cols']}"
+        size = "{} x {}".format(*_size(case))
+        alike = [one for one in cases if _size(one) == _size(case)]
+        first = next((one for one in alike if one.settings.get("form") == "authors"), None)
         middle = _told(median(case.flat) if case.flat else None)
         tiles = f"{case.tiles / len(case.flat):.0f}" if case.flat else NONE
         faster = _faster(first, case)
@@ -148,6 +176,10 @@ def _maps(record: Record) -> str:
         agreed = NONE if same is None else f"{same:.4f}"
         rows.append([f"{way}: {case.candidate}", size, tiles, str(len(case.flat)), middle, faster, agreed])
     return _table(["way", "image", "tiles", "rounds", "seconds", "times as fast", "mask IoU with the first"], rows)
+
+
+def _size(case: CaseRecord) -> tuple[object, object]:
+    return case.settings["rows"], case.settings["cols"]
 
 
 def _faster(first: CaseRecord | None, case: CaseRecord) -> str:
@@ -166,6 +198,11 @@ def _operators(record: Record) -> str:
         if max(shares) >= LEAST:
             rows.append([name, *(f"{100 * share:.1f} %" for share in shares)])
     return _table(["operator", *(case.candidate for case in cases)], rows)
+
+
+def _profiled(record: Record) -> str:
+    batches = {case.batch for case in record.cases if case.kind == "operators"}
+    return ONE_CORE if batches == {PIECE} else ""
 
 
 def _interval(interval: Interval, scale: float) -> str:

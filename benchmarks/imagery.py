@@ -16,7 +16,7 @@ from calanddet.runtime.scenes import Scene
 from calanddet.runtime.sources import open_source
 from calanddet.runtime.sources.array import ArraySource
 from calanddet.runtime.sources.protocol import Source
-from calanddet.runtime.types import Bytes, Window
+from calanddet.runtime.types import Bool, Bytes, Window
 
 __all__ = ["FORMS", "Imagery", "scene_tiles"]
 
@@ -40,9 +40,12 @@ def scene_tiles(count: int, tile: int, *, seed: int = 0) -> Bytes:
 class Imagery:
     """One image, (rows, cols), in every form; files are written into `folder` when they are first asked for."""
 
-    def __init__(self, rgb: Bytes, folder: Path, *, georeference: Georeference | None = None) -> None:
-        """rgb: uint8, (rows, cols, 3)."""
+    def __init__(
+        self, rgb: Bytes, folder: Path, *, valid: Bool | None = None, georeference: Georeference | None = None
+    ) -> None:
+        """rgb: uint8, (rows, cols, 3); valid: bool, (rows, cols), where there is an image, everywhere where None."""
         self.rgb, self.folder, self.georeference = rgb, folder, georeference or Georeference()
+        self.valid = None if valid is None or valid.all() else valid
 
     @classmethod
     def of(cls, image: Path | None, shape: tuple[int, int], folder: Path, *, seed: int = 0) -> "Imagery":
@@ -62,10 +65,11 @@ class Imagery:
             pixels = source.read(Window(row, col, height, width))
             old = source.info.georeference
         if old.crs is None or old.gcps:
-            return cls(pixels.rgb, folder)
+            return cls(pixels.rgb, folder, valid=pixels.valid)
         (x,), (y,) = old.ground([row], [col])
         t = old.transform
-        return cls(pixels.rgb, folder, georeference=Georeference(old.crs, Affine(t.a, t.b, x, t.d, t.e, y)))
+        placed = Georeference(old.crs, Affine(t.a, t.b, x, t.d, t.e, y))
+        return cls(pixels.rgb, folder, valid=pixels.valid, georeference=placed)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -75,7 +79,7 @@ class Imagery:
     def open(self, form: str) -> Source:
         """The image as a source; the caller closes it."""
         if form == "memory":
-            return ArraySource(self.rgb, georeference=self.georeference)
+            return ArraySource(self.rgb, valid=self.valid, georeference=self.georeference)
         return open_source(self.file(form))
 
     def file(self, form: str) -> Path:
@@ -84,15 +88,20 @@ class Imagery:
             raise OptionError(f"an image is {', '.join(FORMS)}, not {form!r}")
         path = self.folder / f"{form}-{self.shape[0]}x{self.shape[1]}.tif"
         if not path.exists():
-            size = {"height": self.shape[0], "width": self.shape[1], "count": 3, "dtype": "uint8"}
-            place: dict[str, Any] = {}
-            if self.georeference.crs is not None:
-                place = {"crs": self.georeference.crs, "transform": self.georeference.transform}
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                    with rasterio.open(path, "w", **LAYOUT, **size, **place, **PACKED[form]) as file:
-                        file.write(np.moveaxis(self.rgb, 2, 0))
+                self._write(path, PACKED[form])
             except RasterioError as error:
                 raise InputError(f"the image cannot be written to {path}: {error}") from error
         return path
+
+    def _write(self, path: Path, packed: dict[str, Any]) -> None:
+        size = {"height": self.shape[0], "width": self.shape[1], "count": 3, "dtype": "uint8"}
+        place: dict[str, Any] = {}
+        if self.georeference.crs is not None:
+            place = {"crs": self.georeference.crs, "transform": self.georeference.transform}
+        with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path, "w", **LAYOUT, **size, **place, **packed) as file:
+                file.write(np.moveaxis(self.rgb, 2, 0))
+                if self.valid is not None:
+                    file.write_mask(self.valid)

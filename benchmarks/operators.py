@@ -8,7 +8,6 @@ from pathlib import Path
 import onnxruntime as ort
 
 from calanddet.benchmarks.imagery import scene_tiles
-from calanddet.runtime.engines.ort import usable_cores
 from calanddet.runtime.engines.ort_session import OnnxModel, session_spec
 
 __all__ = ["OperatorTimes", "operator_times"]
@@ -22,14 +21,14 @@ class OperatorTimes:
     nodes: Mapping[str, list[float]] = field(default_factory=dict)
 
 
-def operator_times(file: Path, *, batch: int, folder: Path, batches: int = 5, threads: int = 0) -> OperatorTimes:
+def operator_times(file: Path, *, batch: int, folder: Path, batches: int = 5, threads: int = 1) -> OperatorTimes:
     """Profile an ONNX of the contract on the CPU after one batch that warms up; `folder` takes the profiler's file.
 
     Raises ModelError for another file.
     """
     model = OnnxModel.read(file)
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.enable_profiling = True

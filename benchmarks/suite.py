@@ -4,7 +4,7 @@ python -m calanddet.benchmarks.suite [--full] [--prepare] [--image RASTER] [--ca
 
 Makes the models that it needs and keeps them (--prepare stops there, and compiles too), measures everything in one run,
 writes the record and, into the repository's own records, the table in docs/benchmarks.md. The standard suite takes
-under ten minutes on two cores once the models are made; --full maps the whole image and takes more rounds.
+under ten minutes on two cores once the models are made; --full maps the whole image too and takes more rounds.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calanddet.benchmarks.bench import Bench
-from calanddet.benchmarks.candidate import Candidate, ModelCandidate
+from calanddet.benchmarks.candidate import UNDIVIDED, Candidate, ModelCandidate
 from calanddet.benchmarks.clock import Clock, SystemClock
 from calanddet.benchmarks.document import DOCUMENT, RECORDS, write_document
 from calanddet.benchmarks.duel import AUTHORS, OURS, Contender, cases_of, duel
@@ -30,6 +30,7 @@ from calanddet.benchmarks.record import CaseRecord, LimitRecord, Record, write_r
 from calanddet.benchmarks.roofs import gpu_roofs, int8_roof
 from calanddet.runtime.cuda.presence import why_no_gpu
 from calanddet.runtime.engines.opening import EngineOptions
+from calanddet.runtime.engines.worker import PIECE
 from calanddet.runtime.errors import CalanddetError
 from calanddet.runtime.scenes import Scene, write_scene
 from calanddet.runtime.sources import open_source
@@ -39,26 +40,30 @@ __all__ = ["Size", "main", "measure", "ways"]
 FP32, INT8 = "ours, ONNX Runtime, FP32", "ours, ONNX Runtime, INT8"
 PYTORCH = "plain PyTorch"
 EDGE, EDGE_INT8 = "edge, ONNX Runtime, FP32", "edge, ONNX Runtime, INT8"
+PROFILED = (FP32, INT8, EDGE, EDGE_INT8)
 FOLDER = Path("out/bench")
+CROP = (3000, 3000)
 WHOLE = (1 << 20, 1 << 20)
+MADE = (6144, 7680)
+"""Rows and columns of the scene that stands for a whole image where none is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
     """How much is measured.
 
-    batch: of every way, by default that of `run`; seconds: of latency, and as much of throughput; shape: most rows and
-    columns of the image that is mapped; rounds: of mapping; profiled: batches under ONNX Runtime's profiler.
+    batch: of every way, by default that of `run`; seconds: of latency, and as much of throughput; shapes: most rows and
+    columns of the image, mapped once for each; rounds: of mapping; profiled: pieces under ONNX Runtime's profiler.
     """
 
     batch: int = EngineOptions().batch
-    seconds: float = 60.0
-    shape: tuple[int, int] = (3000, 3000)
+    seconds: float = 80.0
+    shapes: tuple[tuple[int, int], ...] = (CROP,)
     rounds: int = 2
-    profiled: int = 5
+    profiled: int = 20
 
 
-FULL = Size(seconds=180.0, shape=WHOLE, rounds=5)
+FULL = Size(seconds=180.0, shapes=(CROP, WHOLE), rounds=3)
 
 
 def ways(materials: Materials, *, gpu: bool, compiled: bool) -> list[Candidate]:
@@ -72,6 +77,11 @@ def ways(materials: Materials, *, gpu: bool, compiled: bool) -> list[Candidate]:
         ModelCandidate(INT8, m.full_int8, "cpu"),
         ModelCandidate(EDGE, m.edge, "cpu"),
         ModelCandidate(EDGE_INT8, m.edge_int8, "cpu"),
+    ]
+    made += [
+        ModelCandidate(one.name + UNDIVIDED, one.file, "cpu", lanes=1)
+        for one in made
+        if isinstance(one, ModelCandidate) and one.name in PROFILED
     ]
     if compiled:
         made.insert(2, TorchCandidate("torch.compile", m.checkpoint, mode="default"))
@@ -128,33 +138,34 @@ def _mapped(
     known: dict[str, Candidate], image: Path | None, size: Size, folder: Path, clock: Clock
 ) -> tuple[list[CaseRecord], bool]:
     forms = {PYTORCH: AUTHORS, FP32: OURS, INT8: OURS}
-    contenders: list[Contender] = []
-    shape = size.shape if image is not None or size.shape != WHOLE else (6144, 7680)
-    imagery = Imagery.of(image, shape, folder)
-    stopped = False
-    try:
-        for name, form in forms.items():
-            if name in known:
-                contenders.append(Contender(name, known[name].open(size.batch), form))
-        duel(contenders, imagery, clock, rounds=size.rounds, folder=folder, progress=lambda s: _said("maps", s))
-    except KeyboardInterrupt:
-        stopped = True
-    finally:
-        for one in contenders:
-            one.engine.close()
-    return (cases_of(contenders, imagery) if contenders else []), stopped
+    cases: list[CaseRecord] = []
+    for shape in size.shapes:
+        contenders: list[Contender] = []
+        imagery = Imagery.of(image, MADE if image is None and shape == WHOLE else shape, folder)
+        try:
+            for name, form in forms.items():
+                if name in known:
+                    contenders.append(Contender(name, known[name].open(size.batch), form))
+            duel(contenders, imagery, clock, rounds=size.rounds, folder=folder, progress=lambda s: _said("maps", s))
+        except KeyboardInterrupt:
+            return cases + (cases_of(contenders, imagery) if contenders else []), True
+        finally:
+            for one in contenders:
+                one.engine.close()
+        cases += cases_of(contenders, imagery) if contenders else []
+    return cases, False
 
 
 def _profiled(known: dict[str, Candidate], size: Size, folder: Path) -> list[CaseRecord]:
     cases = []
-    for name in (FP32, INT8, EDGE, EDGE_INT8):
+    for name in PROFILED:
         file = known[name].file if name in known else None
         if file is not None:
             _said(f"operators of {name}", 0.0)
-            found = operator_times(file, batch=size.batch, folder=folder, batches=size.profiled)
+            found = operator_times(file, batch=PIECE, folder=folder, batches=size.profiled)
             samples = [[seconds] for seconds in found.batches]
-            tiles = size.batch * len(samples)
-            cases.append(CaseRecord(name, "operators", size.batch, samples, "s", tiles=tiles, stages=dict(found.nodes)))
+            tiles = PIECE * len(samples)
+            cases.append(CaseRecord(name, "operators", PIECE, samples, "s", tiles=tiles, stages=dict(found.nodes)))
     return cases
 
 
@@ -165,7 +176,7 @@ def _said(what: str, share: float) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0, or 1 with a sentence."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="the whole image, more rounds")
+    parser.add_argument("--full", action="store_true", help="the crop and the whole image, more rounds")
     parser.add_argument("--prepare", action="store_true", help="only make the models, and compile the network")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--image", type=Path, help="the raster to map; a made scene where there is none")
@@ -195,7 +206,7 @@ def _run(words: argparse.Namespace) -> int:
         "batch": words.batch,
         "seconds": words.seconds,
         "rounds": words.rounds,
-        "shape": words.shape and tuple(words.shape),
+        "shapes": words.shape and (tuple(words.shape),),
     }
     size = replace(size, **{name: value for name, value in given.items() if value})
     candidates = ways(materials, gpu=gpu, compiled=not words.no_compile)

@@ -53,6 +53,22 @@ def test_an_image_is_cut_from_the_middle_and_keeps_its_place(tmp_path: Path) -> 
         Imagery.of(tmp_path / "absent.tif", (9, 9), tmp_path)
 
 
+def test_what_has_no_image_stays_without_one(tmp_path: Path) -> None:
+    valid = np.ones((90, 140), np.bool_)
+    valid[20:50, 60:] = False
+    first = Imagery(random_rgb(1, 90, 140), tmp_path / "a", valid=valid)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    again = Imagery.of(first.file("deflate"), (80, 140), tmp_path / "b")
+    for imagery, wanted in ((first, valid), (again, valid[5:85])):
+        for form in FORMS:
+            with closing(imagery.open(form)) as source:
+                found = source.read(Window(0, 0, *imagery.shape))
+            np.testing.assert_array_equal(found.valid, wanted)
+            assert not found.rgb[~wanted].any()
+    assert Imagery(random_rgb(1, 9, 9), tmp_path, valid=np.ones((9, 9), np.bool_)).valid is None
+
+
 def test_maps_are_timed_with_their_stages_in_every_form(tmp_path: Path) -> None:
     engine, imagery = NullEngine(batch=2, tile=64), Imagery.of(None, (150, 210), tmp_path)
     lanes = [MapLane("null", engine, imagery, form) for form in ("memory", "deflate", RUN)]

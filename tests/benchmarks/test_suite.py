@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from calanddet.benchmarks import bench, suite
-from calanddet.benchmarks.candidate import Candidate, ModelCandidate
+from calanddet.benchmarks.candidate import UNDIVIDED, Candidate, ModelCandidate
 from calanddet.benchmarks.document import DOCUMENT, document, repository_records, write_document
 from calanddet.benchmarks.limits import processor_limits
 from calanddet.benchmarks.materials import Materials
@@ -19,7 +19,7 @@ from calanddet.runtime.errors import InputError
 from helpers.models import write_echo_model
 from helpers.records import candidate, cases, record
 
-SMALL = suite.Size(batch=2, seconds=0.1, shape=(240, 330), rounds=2, profiled=2)
+SMALL = suite.Size(batch=2, seconds=0.1, shapes=((240, 330),), rounds=2, profiled=2)
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_the_command_writes_a_record_and_reports_what_failed(
 def test_ways_have_names_of_their_own_and_a_gpu_adds_its_peers(tmp_path: Path) -> None:
     materials = Materials(*(tmp_path / name for name in Materials.__slots__))
     names = [one.name for one in suite.ways(materials, gpu=True, compiled=True)]
-    assert len(set(names)) == len(names) == 12
+    assert len(set(names)) == len(names) == 16
     assert names[0] == suite.FP32
     assert sum("TensorRT" in name for name in names) == 2
     on_cpu = [one.name for one in suite.ways(materials, gpu=False, compiled=False)]
@@ -133,6 +133,30 @@ def test_the_page_computes_its_figures_from_the_samples() -> None:
     assert rows["`run`: first"][6] == "0.9876"
     assert rows["MatMul"][1] == "79.2 %"
     assert "If" not in rows
+
+
+def test_the_page_compares_lanes_with_all_cores_on_one_operator() -> None:
+    slow = "first" + UNDIVIDED
+    measured = [case for level, name in ((0.02, "first"), (0.03, slow)) for case in cases(name, level=level)]
+    measured = [case for case in measured if case.kind == "latency" and case.batch == 8]
+    text = document([record({}, candidates=[candidate("first"), candidate(slow)], cases=measured)])
+    ways, lanes = text.split("### The largest loss, before and after")
+    assert UNDIVIDED not in ways
+    row = [cell.strip() for cell in next(line for line in lanes.splitlines() if "| first |" in line).split("|")[1:-1]]
+    before, now, ratio = (float(cell.split()[0]) for cell in row[1:])
+    assert ratio == pytest.approx(2 / 3, rel=0.05)
+    assert now / before == pytest.approx(2 / 3, rel=0.05)
+
+
+def test_each_image_has_a_first_of_its_own() -> None:
+    def mapped(name: str, form: str, side: int, seconds: float) -> CaseRecord:
+        return CaseRecord(name, "mapping", 8, [[seconds]] * 3, "s", {"form": form, "rows": side, "cols": side}, tiles=9)
+
+    maps = [mapped("eight", "authors", 30, 9.0), mapped("first", "run", 30, 3.0)]
+    maps += [mapped("eight", "authors", 70, 50.0), mapped("first", "run", 70, 10.0)]
+    text = document([record({}, candidates=[candidate("first"), candidate("eight")], cases=maps)])
+    rows = [line.split("|") for line in text.splitlines() if "`run`: first" in line]
+    assert [(row[2].strip(), float(row[6].split()[0])) for row in rows] == [("30 x 30", 3.0), ("70 x 70", 5.0)]
 
 
 def test_equal_records_give_equal_pages_and_without_records_it_says_so(tmp_path: Path) -> None:
