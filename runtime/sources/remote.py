@@ -27,7 +27,7 @@ Place: TypeAlias = Path | str
 T = TypeVar("T")
 ANSWER_S = 10
 """Seconds without a byte after which a server is taken not to answer."""
-OPENING_WAITS_S = (1.0, 2.0, 4.0)
+OPENING_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0)
 """Seconds between the first tries to reach an image; there may be no such server."""
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """What a server says when it may say something else a moment later."""

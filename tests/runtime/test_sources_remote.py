@@ -53,6 +53,7 @@ def test_dropped_connections_change_no_byte(folder: Path, model: Model, tmp_path
 def test_a_mask_is_not_lost_with_a_connection(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its directory is at the file's end; where that is not given, GDAL opens the image as one without a mask."""
     monkeypatch.setattr("calanddet.runtime.sources.patient.READING_WAITS_S", AT_ONCE)
+    monkeypatch.setattr(remote, "OPENING_WAITS_S", AT_ONCE)
     level = logging.getLogger("rasterio").level
     with flaky_server(folder, share=0.0) as server:
         url = f"{server.url}/masked.tif"
