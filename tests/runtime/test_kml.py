@@ -108,6 +108,7 @@ def test_kml_tells_what_geojson_tells(tmp_path: Path, place: Georeference) -> No
         assert document.find(f".//{NS}MultiGeometry") is not None
 
 
+@pytest.mark.filterwarnings("ignore:The 'generic' unit for NumPy:DeprecationWarning")  # pyogrio 0.13, NumPy 2.5
 def test_kml_is_read_by_gdal_and_does_not_depend_on_the_groups(tmp_path: Path) -> None:
     found = landslides_of(random_map(4))
     path = written(tmp_path / "area_landslides.kml", found)
