@@ -1,6 +1,6 @@
-"""docs/benchmarks.md, made of the records in benchmarks/records: `python -m calanddet.benchmarks.document`."""
+"""docs/benchmarks.md and a page a record, made of benchmarks/records: `python -m calanddet.benchmarks.document`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -9,6 +9,7 @@ from calanddet.benchmarks.candidate import PLAIN, UNDIVIDED
 from calanddet.benchmarks.quantiles import Interval
 from calanddet.benchmarks.ratios import paired_ratio
 from calanddet.benchmarks.record import CandidateRecord, CaseRecord, LimitRecord, Record, read_record
+from calanddet.benchmarks.report.page import write_page
 from calanddet.benchmarks.report.svg import told
 from calanddet.benchmarks.summary import summarize
 from calanddet.runtime.engines.worker import PIECE
@@ -48,40 +49,47 @@ LEAST = 0.02
 NONE = "–"
 
 
-def repository_records(folder: Path = RECORDS) -> list[Record]:
-    """All of them, by file name. Raises InputError for one that cannot be read."""
-    return [read_record(path) for path in sorted(folder.glob("*.json"))]
+def repository_records(folder: Path = RECORDS) -> dict[str, Record]:
+    """All of them, by file name without ending. Raises InputError for one that cannot be read."""
+    return {path.stem: read_record(path) for path in sorted(folder.glob("*.json"))}
 
 
-def document(records: Sequence[Record]) -> str:
-    """The page: equal records, equal text."""
+def document(records: Mapping[str, Record]) -> str:
+    """The text of records by name: equal records, equal text."""
     parts = [HEAD]
     if not records:
         parts.append("No record has been made yet.\n")
-    for record in records:
-        parts += _machine(record)
+    for name, record in records.items():
+        parts += _machine(name, record)
     return "\n".join(parts)
 
 
 def write_document(path: Path = DOCUMENT, folder: Path = RECORDS) -> None:
-    """Make the page anew. Raises OutputError where it cannot be written, InputError for a bad record."""
-    text = document(repository_records(folder))
+    """Make the text anew, and beside each record its page of plots.
+
+    Raises OutputError where they cannot be written, InputError for a bad record.
+    """
+    records = repository_records(folder)
+    text = document(records)
     with replaced(path) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
+    for name, record in records.items():
+        write_page([(name, record)], folder / f"{name}.html")
 
 
-def _machine(record: Record) -> list[str]:
+def _machine(name: str, record: Record) -> list[str]:
     hardware, software = record.machine.hardware, record.machine.software
     cores = f", {hardware['cores']} cores" if "cores" in hardware else ""
     memory = f", {hardware['memory']}" if "memory" in hardware else ""
     names = ("onnxruntime", "openvino", "torch", "tensorrt", "driver", "python")
-    packages = ", ".join(f"{name} {software[name]}" for name in names if software.get(name))
+    packages = ", ".join(f"{one} {software[one]}" for one in names if software.get(one))
     state = "" if record.complete else " The run was stopped before its end."
     said = (
         f"Measured {record.started[:10]} in {record.seconds / 60:.1f} minutes, commit {record.commit[:10]}: {packages}."
     )
-    parts = [f"## {record.machine.name}{cores}{memory}\n", said + state + "\n"]
+    plots = f" Its samples are drawn in [{name}.html](../benchmarks/records/{name}.html), a page to open in a browser."
+    parts = [f"## {record.machine.name}{cores}{memory}\n", said + plots + state + "\n"]
     parts += [f"Note: {note}.\n" for note in record.notes]
     limits = [f"- {limit.name}: {_limit(limit)}" for limit in record.limits]
     parts.append("What the machine does in large, plain work, as a reference:\n\n" + "\n".join(limits) + "\n")

@@ -9,7 +9,7 @@ import pytest
 
 from calanddet.benchmarks import bench, suite
 from calanddet.benchmarks.candidate import UNDIVIDED, Candidate, ModelCandidate
-from calanddet.benchmarks.document import DOCUMENT, document, repository_records, write_document
+from calanddet.benchmarks.document import DOCUMENT, RECORDS, document, repository_records, write_document
 from calanddet.benchmarks.limits import processor_limits
 from calanddet.benchmarks.materials import Materials
 from calanddet.benchmarks.record import CaseRecord, LimitRecord, Record, read_record
@@ -47,7 +47,7 @@ def test_everything_is_in_one_record_and_its_pages(tmp_path: Path) -> None:
     profiled = [case.candidate for case in found.cases if case.kind == "operators"]
     assert profiled == [suite.FP32, suite.INT8, suite.EDGE]
     assert any("int8" in limit.name for limit in found.limits)
-    text = document([found])
+    text = document({"found": found})
     for part in ("authors'-style loop", "ReduceMax", suite.INT8, "as a reference"):
         assert part in text
     assert "profiled batch 2" in page([("suite", found)])
@@ -59,7 +59,7 @@ def test_a_way_that_fails_is_marked_and_the_rest_is_measured(tmp_path: Path) -> 
     found = suite.measure(ways, None, SMALL)
     assert "there is no model" in found.candidate(suite.PYTORCH).problem
     assert [case.candidate for case in found.cases if case.kind == "mapping"] == [suite.FP32, suite.INT8]
-    assert "there is no model" in document([found])
+    assert "there is no model" in document({"found": found})
 
 
 def test_the_command_writes_a_record_and_reports_what_failed(
@@ -116,7 +116,7 @@ def made(**more: Any) -> Record:
 
 
 def test_the_page_computes_its_figures_from_the_samples() -> None:
-    text = document([made()])
+    text = document({"made": made()})
     rows = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[1:-1]]
         for line in text.splitlines()
@@ -139,7 +139,7 @@ def test_the_page_compares_lanes_with_all_cores_on_one_operator() -> None:
     slow = "first" + UNDIVIDED
     measured = [case for level, name in ((0.02, "first"), (0.03, slow)) for case in cases(name, level=level)]
     measured = [case for case in measured if case.kind == "latency" and case.batch == 8]
-    text = document([record({}, candidates=[candidate("first"), candidate(slow)], cases=measured)])
+    text = document({"a": record({}, candidates=[candidate("first"), candidate(slow)], cases=measured)})
     ways, lanes = text.split("### The largest loss, before and after")
     assert UNDIVIDED not in ways
     row = [cell.strip() for cell in next(line for line in lanes.splitlines() if "| first |" in line).split("|")[1:-1]]
@@ -154,18 +154,19 @@ def test_each_image_has_a_first_of_its_own() -> None:
 
     maps = [mapped("eight", "authors", 30, 9.0), mapped("first", "run", 30, 3.0)]
     maps += [mapped("eight", "authors", 70, 50.0), mapped("first", "run", 70, 10.0)]
-    text = document([record({}, candidates=[candidate("first"), candidate("eight")], cases=maps)])
+    text = document({"a": record({}, candidates=[candidate("first"), candidate("eight")], cases=maps)})
     rows = [line.split("|") for line in text.splitlines() if "`run`: first" in line]
     assert [(row[2].strip(), float(row[6].split()[0])) for row in rows] == [("30 x 30", 3.0), ("70 x 70", 5.0)]
 
 
 def test_equal_records_give_equal_pages_and_without_records_it_says_so(tmp_path: Path) -> None:
-    assert document([made()]) == document([made()])
-    assert "No record has been made yet" in document([])
+    assert document({"made": made()}) == document({"made": made()})
+    assert "No record has been made yet" in document({})
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "a.json").write_text(made().to_json(), encoding="utf-8")
     write_document(tmp_path / "page.md", tmp_path / "records")
-    assert (tmp_path / "page.md").read_text(encoding="utf-8") == document([made()])
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == document({"a": made()})
+    assert (tmp_path / "records" / "a.html").read_text(encoding="utf-8") == page([("a", made())])
     (tmp_path / "records" / "b.json").write_text(json.dumps({"schema": "another"}), encoding="utf-8")
     with pytest.raises(InputError, match=r"b\.json"):
         write_document(tmp_path / "page.md", tmp_path / "records")
@@ -175,3 +176,8 @@ def test_the_repository_s_page_is_what_its_records_give() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == document(repository_records()), (
         "docs/benchmarks.md is not what the records give: python -m calanddet.benchmarks.document"
     )
+
+
+def test_the_repository_s_records_have_their_pages() -> None:
+    for name, one in repository_records().items():
+        assert (RECORDS / f"{name}.html").read_text(encoding="utf-8") == page([(name, one)])
