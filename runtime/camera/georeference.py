@@ -59,7 +59,7 @@ class CameraGeoreference(Georeference):
         to_crs = pyproj.Transformer.from_crs(4326, self.crs.to_wkt(), always_xy=True)
         x, y = np.full(len(lon), np.nan), np.full(len(lon), np.nan)
         if known.any():
-            x[known], y[known] = to_crs.transform(lon[known], lat[known])
+            x[known], y[known] = to_crs.transform(lon[known].tolist(), lat[known].tolist())  # lists: see LocalFrame
         return x.reshape(row.shape), y.reshape(row.shape)
 
     def pixels(self, x: ArrayLike, y: ArrayLike) -> tuple[Float, Float]:  # noqa: ARG002  a refusal

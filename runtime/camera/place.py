@@ -25,8 +25,9 @@ class LocalFrame:
         """Longitudes and latitudes, float64, (V,), of points in metres; NaN stays NaN."""
         known = np.isfinite(east) & np.isfinite(north)
         e, n = np.where(known, east, 0.0), np.where(known, north, 0.0)
-        start = np.full(e.shape, self.lon), np.full(e.shape, self.lat)
-        lon, lat, _ = Geod(ellps="WGS84").fwd(*start, np.degrees(np.arctan2(e, n)), np.hypot(e, n))
+        start = [self.lon] * e.size, [self.lat] * e.size
+        # As lists: pyproj 3.7 takes an array of one element for a number.
+        lon, lat, _ = Geod(ellps="WGS84").fwd(*start, np.degrees(np.arctan2(e, n)).tolist(), np.hypot(e, n).tolist())
         return np.where(known, lon, np.nan), np.where(known, lat, np.nan)
 
     def metres(self, lon: float, lat: float) -> tuple[float, float]:
