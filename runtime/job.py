@@ -258,9 +258,12 @@ def _stage_seconds(stats: StreamStats) -> dict[str, float]:
 def _gsd_note(gsd_m: float | None, known: tuple[float, float]) -> tuple[str, ...]:
     if gsd_m is None or known[0] * (1 - GSD_SLACK) <= gsd_m <= known[1] * (1 + GSD_SLACK):
         return ()
+    finer = gsd_m < known[0]
+    mend = f", or give --gsd {known[0]:g} to map it in larger pixels" if finer else ": finer imagery is what helps"
+    size = f"{gsd_m:,.0f}" if gsd_m >= 1000 else f"{gsd_m:.3g}"
     return (
-        f"its pixels are {gsd_m:.3g} m on the ground and the model was trained at {known[0]:g} to {known[1]:g} m: "
-        "expect a worse map than the model's figures promise, or give --gsd to resample the image",
+        f"its pixels are {size} m on the ground and the model was trained at {known[0]:g} to {known[1]:g} m: "
+        f"expect a worse map than the model's figures promise{mend}",
     )
 
 

@@ -16,17 +16,23 @@ NARROWEST = 360
 _GROUND, _TEXT, _FAINT = (23, 27, 32), (240, 242, 244), (150, 158, 166)
 _SCALE, _SMALL = 0.6, 0.5
 _MARGIN, _GAP = 16, 18
+_LEGEND_ROOM = 420
+"""Columns that the legend of circles wants: its own, and enough for a name after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What the bar says. area_m2 and metre_per_px (of the picture) are None where they are not known."""
+    """What the bar says. area_m2 and metre_per_px (of the picture) are None where they are not known.
+
+    circled: whether small landslides have circles around them, which the bar then explains.
+    """
 
     name: str
     count: int
     area_m2: float | None
     metre_per_px: float | None
     colour: tuple[int, int, int]
+    circled: bool = False
 
     @property
     def finding(self) -> str:
@@ -48,10 +54,18 @@ def draw_caption(picture: Bytes, caption: Caption) -> Bytes:
     cv2.rectangle(bar, (left, 17), (left + 14, 31), caption.colour, cv2.FILLED)
     left += 14 + 10
     left = _write(bar, finding, left, _TEXT) + _GAP
+    if caption.circled and room - left > _LEGEND_ROOM:
+        left = _legend(bar, caption.colour, left) + _GAP
     _write(bar, shortened(readable(caption.name), room - left, scale=_SCALE), left, _FAINT)
     wide = cv2.copyMakeBorder(picture, 0, 0, 0, bar.shape[1] - width, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
     opaque = np.full(bar.shape[:2], 255, np.uint8)
     return np.concatenate([np.asarray(wide, np.uint8), np.dstack([bar, opaque])])
+
+
+def _legend(bar: Bytes, colour: tuple[int, int, int], left: int) -> int:
+    """Draw a circle and what it means; gives the column after it."""
+    cv2.circle(bar, (left + 8, BAR_HEIGHT // 2), 8, colour, 1, cv2.LINE_AA)
+    return _write(bar, "around a small one", left + 24, _FAINT)
 
 
 def _write(bar: Bytes, text: str, left: int, colour: tuple[int, int, int]) -> int:

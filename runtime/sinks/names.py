@@ -50,6 +50,11 @@ class OutputNames:
         return f"{self.name}_levels.gpkg"
 
     @property
+    def footprint(self) -> str:
+        """Where a photograph lies; of those that their camera places."""
+        return f"{self.name}_footprint.geojson"
+
+    @property
     def preview(self) -> str:
         """Picture of the map."""
         return f"{self.name}_preview.png"

@@ -220,7 +220,8 @@ class MapOutputs:
 
     def _caption(self, totals: LandslideTotals, preview: PreviewSink) -> Caption:
         gsd = self._locator.gsd_m
-        return Caption(self._work.name, totals.count, totals.area_m2, gsd and gsd * preview.reduction, LINE)
+        scale = gsd and gsd * preview.reduction
+        return Caption(self._work.name, totals.count, totals.area_m2, scale, LINE, circled=preview.circled)
 
     def _bytes_to_come(self) -> int:
         """What the disk still has to take, from what it took: blocks to come, and then their copies in order."""

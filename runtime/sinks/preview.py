@@ -50,6 +50,11 @@ class PreviewSink:
         """Pixels of the raster in one of the picture, along its side."""
         return float(1.0 / np.sqrt(self._scale.prod()))
 
+    @property
+    def circled(self) -> bool:
+        """Whether landslides are too small to be seen, so that `save` circles the largest of them."""
+        return len(self._small) > 0
+
     def write(self, landslides: Landslides, first_id: int) -> None:  # noqa: ARG002  the picture bears no numbers
         """Draw landslides."""
         if not len(landslides):

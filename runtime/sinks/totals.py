@@ -6,7 +6,10 @@ import numpy as np
 
 from calanddet.runtime.polygons import Landslides
 
-__all__ = ["LandslideTotals"]
+__all__ = ["SPECK_PX", "LandslideTotals"]
+
+SPECK_PX = 100
+"""Pixels below which a landslide is taken for a speck: few are real, and they are most of the polygons of a bad map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,7 @@ class LandslideTotals:
     """All landslides together: how many, how many were too small to be kept, and the area of those kept.
 
     area_m2 and largest_m2 are None where the ground is not known; area_px counts pixels. area_m2_low, area_m2_high: the
-    sums of the ranges of areas, None where there are none.
+    sums of the ranges of areas, None where there are none; specks: of those kept, how many are below SPECK_PX pixels.
     """
 
     count: int = 0
@@ -24,6 +27,7 @@ class LandslideTotals:
     largest_m2: float | None = None
     area_m2_low: float | None = None
     area_m2_high: float | None = None
+    specks: int = 0
 
     def including(self, kept: Landslides, dropped: int) -> "LandslideTotals":
         """These and a group more."""
@@ -40,6 +44,7 @@ class LandslideTotals:
             largest_m2=largest,
             area_m2_low=_added(self.area_m2_low, kept, "area_m2_low"),
             area_m2_high=_added(self.area_m2_high, kept, "area_m2_high"),
+            specks=self.specks + int(np.count_nonzero(kept.area_px < SPECK_PX)),
         )
 
 
